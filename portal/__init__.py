@@ -1,0 +1,1 @@
+"""What people see: definitions, rights and pages. It does nothing privileged and never waits for a host."""

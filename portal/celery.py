@@ -1,0 +1,46 @@
+"""The portal's Celery: receives the hosts' reports on queue "portal" and runs the periodic tasks."""
+
+from __future__ import annotations
+
+import os
+
+import django
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402  settings are there only after setup
+
+app = Celery("portal")
+app.conf.update(
+    broker_url=settings.BROKER_URL,
+    task_default_queue="portal",
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_store_eager_result=False,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    # A publisher in a request must never wait: the outbox sends again what could not be sent.
+    task_publish_retry=False,
+    broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 10, "visibility_timeout": 3600},
+    beat_schedule_filename=str(settings.PORTAL_DIR / "beat-schedule"),
+    beat_schedule={
+        "send what waits in the outbox": {"task": "portal.send_outbox", "schedule": 5.0, "options": {"expires": 5}},
+        "notice silent hosts": {"task": "portal.notice_hosts", "schedule": 3.0, "options": {"expires": 3}},
+        "clear what is over": {"task": "portal.clear_expired", "schedule": 600.0, "options": {"expires": 600}},
+    },
+)
+app.autodiscover_tasks(["portal.machines", "portal.fleet", "portal.images", "portal.console"])
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: object) -> None:
+    """Celery would replace the root logger's handlers; ours stand in settings.LOGGING."""

@@ -1,0 +1,59 @@
+"""The web server: one process that listens on the address for browsers and on a unix socket for this host's worker."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+
+def _tcp(listen: str) -> socket.socket:
+    address, _, port = listen.rpartition(":")
+    address = address.strip("[]")
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind((address, int(port)))
+    return server
+
+
+def _unix(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(path))
+    path.chmod(0o600)
+    return server
+
+
+def main() -> None:
+    """Serve until SIGTERM. Exits 1 with one line where the address is taken or not allowed."""
+    from portal.asgi import application  # noqa: PLC0415  the settings are read here, after the arguments
+    from django.conf import settings  # noqa: PLC0415
+
+    try:
+        sockets = [_tcp(settings.LISTEN), _unix(settings.PORTAL_SOCKET)]
+    except OSError as exc:
+        print(f"offshoot: cannot listen on {settings.LISTEN}: {exc.strerror}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from exc
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws_max_size=16 * 1024 * 1024,
+        ws_max_queue=4,  # the browser waits when the console's way to the host is full
+        ws_per_message_deflate=False,  # a console's bytes are compressed already
+        timeout_graceful_shutdown=3,
+        proxy_headers=False,
+    )
+    uvicorn.Server(config).run(sockets=sockets)
+
+
+if __name__ == "__main__":
+    main()

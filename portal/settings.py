@@ -1,0 +1,219 @@
+"""Django's settings: sound defaults, everything an installation changes comes from OFFSHOOT_* variables."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from csp.constants import NONE, SELF
+from django.utils.translation import gettext_lazy as _
+
+from portal.secrets import load_or_create
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+STATE_DIR = Path(os.environ.get("OFFSHOOT_STATE", "/var/lib/offshoot"))
+PORTAL_DIR = STATE_DIR / "portal"
+LIBRARY_DIR = PORTAL_DIR / "library"
+UPLOAD_DIR = PORTAL_DIR / "uploads"
+
+_secrets = load_or_create(PORTAL_DIR / "secrets.json")
+SECRET_KEY = _secrets.django_key
+FLEET_KEY = _secrets.fleet_key
+
+DEBUG = False
+
+# Where the pages are reached. Behind a proxy with TLS: OFFSHOOT_ORIGIN=https://machines.example.org
+LISTEN = os.environ.get("OFFSHOOT_LISTEN", "127.0.0.1:8000")
+PORTAL_SOCKET = Path(os.environ.get("OFFSHOOT_PORTAL_SOCKET", str(PORTAL_DIR / "web.sock")))
+ORIGIN = os.environ.get("OFFSHOOT_ORIGIN", f"http://{LISTEN}").rstrip("/")
+_origin = urlsplit(ORIGIN)
+_over_tls = _origin.scheme == "https"
+ALLOWED_HOSTS = sorted({_origin.hostname or "127.0.0.1", "127.0.0.1", "localhost", "[::1]"})
+CSRF_TRUSTED_ORIGINS = [ORIGIN]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _over_tls else None
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "channels",
+    "csp",
+    "axes",
+    "portal.accounts",
+    "portal.fleet",
+    "portal.images",
+    "portal.networks",
+    "portal.machines",
+    "portal.activity",
+    "portal.console",
+    "portal.live",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "loaders": [
+                (
+                    "django.template.loaders.cached.Loader",
+                    ["django.template.loaders.filesystem.Loader"],
+                )
+            ],
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.fleet.context.navigation",
+            ],
+            "builtins": ["portal.live.templatetags.page"],
+        },
+    }
+]
+
+
+def _database(url: str) -> dict[str, Any]:
+    """SQLite in the state folder, or the PostgreSQL that OFFSHOOT_DATABASE_URL names."""
+    if not url:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": PORTAL_DIR / "db.sqlite3",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                # FULL: what was answered to a person survives a power cut (sqlite.org/pragma.html#pragma_synchronous).
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+            },
+        }
+    parts = urlsplit(url)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+    }
+
+
+DATABASES = {"default": _database(os.environ.get("OFFSHOOT_DATABASE_URL", ""))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+BROKER_URL = os.environ.get("OFFSHOOT_BROKER_URL", f"redis+socket://{STATE_DIR}/redis/redis.sock")
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [BROKER_URL.replace("redis+socket://", "unix://")], "prefix": "offshoot-live"},
+    }
+}
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "accounts:sign-in"
+LOGIN_REDIRECT_URL = "machines:list"
+LOGOUT_REDIRECT_URL = "accounts:sign-in"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "accounts/locked.html"
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _over_tls
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _over_tls else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English"))]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+
+def _build() -> str:
+    """A digest of everything static: part of its address, so that browsers may keep each file for ever."""
+    digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes())
+    for path in sorted((BASE_DIR / "static").rglob("*")):
+        if path.is_file():
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+BUILD = _build()
+STATIC_URL = f"/static/{BUILD}/"
+STATIC_ROOT = PORTAL_DIR / "static" / BUILD
+_npm = BASE_DIR / "node_modules"
+ICONS_DIR = _npm / "bootstrap-icons" / "icons"
+STATICFILES_DIRS = [
+    ("", BASE_DIR / "static"),
+    ("novnc/core", _npm / "@novnc" / "novnc" / "core"),
+    ("novnc/vendor", _npm / "@novnc" / "novnc" / "vendor"),
+    ("tabler", _npm / "@tabler" / "core" / "dist" / "css"),
+    ("idiomorph", _npm / "idiomorph" / "dist"),
+    ("tus", _npm / "tus-js-client" / "dist"),
+]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_IMMUTABLE_FILE_TEST = lambda path, url: True  # noqa: E731  the address carries BUILD
+
+PRIVATE_SUBNET = os.environ.get("OFFSHOOT_PRIVATE_SUBNET", "192.168.57.0/24")
+HOST_SILENT_SECONDS = 10
+UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
+UPLOAD_LARGEST_BYTES = int(os.environ.get("OFFSHOOT_UPLOAD_LARGEST_GIB", "64")) * 1024**3
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "portal.logs.json_formatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"axes": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
+}

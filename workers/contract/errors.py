@@ -1,0 +1,59 @@
+"""The one exception family of Offshoot and the codes that cross from a host to the pages."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Every error that can reach a person; the sentence for each lives in portal/activity/errors.py."""
+
+    ACCELERATION_FAILED = "acceleration_failed"
+    BAD_MESSAGE = "bad_message"
+    BRIDGE_FAILED = "bridge_failed"
+    COMMAND_FAILED = "command_failed"
+    COMMAND_TIMED_OUT = "command_timed_out"
+    DHCP_FAILED = "dhcp_failed"
+    DISC_DAMAGED = "disc_damaged"
+    DISC_UNREACHABLE = "disc_unreachable"
+    DISK_FULL = "disk_full"
+    DISK_SHRINK = "disk_shrink"
+    DISK_FAILED = "disk_failed"
+    FIREWALL_FAILED = "firewall_failed"
+    GUEST_IGNORED_SHUTDOWN = "guest_ignored_shutdown"
+    INTERNAL = "internal"
+    LAUNCH_FAILED = "launch_failed"
+    MEMORY_SHORT = "memory_short"
+    MONITOR_FAILED = "monitor_failed"
+    SUBNET_TAKEN = "subnet_taken"
+    SUPERSEDED = "superseded"
+    TAP_FAILED = "tap_failed"
+    VERSION_UNKNOWN = "version_unknown"
+
+
+class OffshootError(Exception):
+    """Root of the family: a code for the page, and technical detail for the expert.
+
+    `permanent` says whether trying the same thing again could help (False) or not (True).
+    """
+
+    code: ErrorCode = ErrorCode.INTERNAL
+
+    def __init__(self, detail: str = "", *, code: ErrorCode | None = None, permanent: bool = False) -> None:
+        super().__init__(detail)
+        if code is not None:
+            self.code = code
+        self.detail = detail
+        self.permanent = permanent
+
+
+class MessageError(OffshootError):
+    """A message did not fit the contract; it is refused, never guessed at."""
+
+    code = ErrorCode.BAD_MESSAGE
+
+
+class VersionError(MessageError):
+    """A message speaks a version of the contract that this side does not know."""
+
+    code = ErrorCode.VERSION_UNKNOWN

@@ -1,0 +1,66 @@
+"""What a host says of itself: what it can do, how much it has and how much is used."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from workers.contract.version import Message
+
+
+class KvmAnswer(StrEnum):
+    """The result of really running a small 64-bit guest under KVM."""
+
+    NO_MODULE = "no_module"
+    NO_PERMISSION = "no_permission"
+    QEMU_FAILED = "qemu_failed"
+    TOO_SLOW = "too_slow"
+    WORKS = "works"
+
+
+class KvmProbe(Message):
+    """The answer, with its evidence.
+
+    `detail` is qemu's own words or what was measured. Times are wall seconds of the whole run, start of qemu
+    included; None where the run did not end by itself. `slower_than_tcg` is how many times longer than TCG
+    the same guest takes at least (1.0 or less where KVM is faster).
+    """
+
+    answer: KvmAnswer
+    detail: str
+    kvm_seconds: float | None = None
+    tcg_seconds: float | None = None
+    slower_than_tcg: float | None = None
+
+
+class CpuFacts(Message):
+    """What /proc/cpuinfo and the kernel say of hardware-assisted virtualization."""
+
+    model: str
+    threads: int = Field(ge=1)
+    extension: str | None = Field(description="'vmx' (Intel VT-x), 'svm' (AMD-V), or None")
+    switched_on_in_firmware: bool | None = Field(description="None where it cannot be told")
+    kvm_modules: tuple[str, ...]
+    kvm_device: bool = Field(description="/dev/kvm is there")
+    kvm_device_opens: bool
+
+
+class HostFacts(Message):
+    """What changes seldom; gathered when the worker starts."""
+
+    cpu: CpuFacts
+    kvm: KvmProbe | None = Field(description="None while the probe is still running")
+    qemu_version: str
+    kernel: str
+    missing_features: tuple[str, ...] = Field(description="kernel features that would be used if they were here")
+
+
+class HostUsage(Message):
+    """What changes all the time, in MiB; free memory is MemAvailable of /proc/meminfo (kernel: proc.rst)."""
+
+    memory_total_mib: int = Field(ge=0)
+    memory_free_mib: int = Field(ge=0)
+    disk_total_mib: int = Field(ge=0)
+    disk_free_mib: int = Field(ge=0)
+    load: float = Field(ge=0, description="the one-minute load average")
