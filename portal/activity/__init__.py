@@ -1,0 +1,1 @@
+"""Operations: what was asked, how far it is, how it ended."""

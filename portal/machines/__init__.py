@@ -1,0 +1,1 @@
+"""Machines: what people want and what is known of them."""

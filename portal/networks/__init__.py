@@ -1,0 +1,1 @@
+"""Networks and the addresses given out in them."""

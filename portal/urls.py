@@ -1,0 +1,19 @@
+"""Every address of the portal that is not a WebSocket."""
+
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from portal.health import health
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="machines:list"), name="home"),
+    path("health/", health, name="health"),
+    path("", include("portal.accounts.urls")),
+    path("machines/", include("portal.machines.urls")),
+    path("discs/", include("portal.images.urls")),
+    path("hosts/", include("portal.fleet.urls")),
+    path("console/", include("portal.console.urls")),
+]
+handler403 = "portal.accounts.views.forbidden"
+handler404 = "portal.accounts.views.not_found"
+handler500 = "portal.accounts.views.server_error"

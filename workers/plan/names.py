@@ -1,0 +1,156 @@
+"""Names and places that the host alone decides: folders, bridges, taps. Nothing here comes from what a person typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from workers.contract.spec import DiskKind, DiskSpec, NicSpec
+
+
+def bridge_name(network_id: UUID) -> str:
+    """The bridge of a network; at most 15 characters (Linux: IFNAMSIZ less the final NUL)."""
+    return f"ob{network_id.hex[:12]}"
+
+
+def tap_name(nic: NicSpec) -> str:
+    """The tap of a card, after the half of its MAC that is its own."""
+    return "ot" + nic.mac.replace(":", "")[6:]
+
+
+def tap_mac(nic: NicSpec) -> str:
+    """The host's end of the cable. It begins with fe so that a bridge never takes it as its own address."""
+    return "fe" + nic.mac[2:]
+
+
+def bridge_mac(network_id: UUID) -> str:
+    """A fixed, locally administered address, so that guests keep their ARP entry when taps come and go."""
+    digits = network_id.hex
+    return "02:" + ":".join(digits[i : i + 2] for i in range(0, 10, 2))
+
+
+@dataclass(frozen=True)
+class MachineFolder:
+    """Where everything of one machine lies: its own files belong to root, `run` and the disks to qemu's account."""
+
+    root: Path
+
+    @property
+    def run(self) -> Path:
+        """The only folder in which qemu may create files: its sockets."""
+        return self.root / "run"
+
+    @property
+    def qmp_socket(self) -> Path:
+        """The monitor for commands."""
+        return self.run / "qmp.sock"
+
+    @property
+    def events_socket(self) -> Path:
+        """The monitor for events; a second one, since a monitor serves one client."""
+        return self.run / "events.sock"
+
+    @property
+    def vnc_socket(self) -> Path:
+        """The screen."""
+        return self.run / "vnc.sock"
+
+    @property
+    def serial_socket(self) -> Path:
+        """The serial port, copied into console.log by the worker."""
+        return self.run / "serial.sock"
+
+    @property
+    def agent_socket(self) -> Path:
+        """The guest agent's port."""
+        return self.run / "agent.sock"
+
+    @property
+    def pid_file(self) -> Path:
+        """Written by qemu; a hint, never a proof."""
+        return self.run / "qemu.pid"
+
+    @property
+    def console_log(self) -> Path:
+        """What the guest wrote to its serial port, capped."""
+        return self.root / "console.log"
+
+    @property
+    def qemu_log(self) -> Path:
+        """What qemu itself said."""
+        return self.root / "qemu.log"
+
+    @property
+    def life_lock(self) -> Path:
+        """Held by qemu itself from its start to its last instruction: free means that no qemu runs."""
+        return self.root / "life.lock"
+
+    @property
+    def apply_lock(self) -> Path:
+        """Keeps two applies of one machine apart."""
+        return self.root / "apply.lock"
+
+    @property
+    def wish_file(self) -> Path:
+        """The newest message that was accepted."""
+        return self.root / "wish.json"
+
+    @property
+    def handled_file(self) -> Path:
+        """The end of the last operation: its report, for a portal that missed it."""
+        return self.root / "handled.json"
+
+    @property
+    def ended_file(self) -> Path:
+        """Which run ended, and why."""
+        return self.root / "ended.json"
+
+    @property
+    def intent_file(self) -> Path:
+        """A person's wish to stop, written before the act: a SIGTERM looks like a guest's own end."""
+        return self.root / "intent.json"
+
+    @property
+    def launched_file(self) -> Path:
+        """What the running qemu was started with."""
+        return self.root / "launched.json"
+
+    def disk(self, disk: DiskSpec) -> Path:
+        """The file of a disk."""
+        return self.root / f"{disk.id}.{'qcow2' if disk.kind is DiskKind.GROWING else 'raw'}"
+
+
+@dataclass(frozen=True)
+class StateFolder:
+    """Where everything of a host lies (`/var/lib/offshoot/host` by default)."""
+
+    root: Path
+
+    @property
+    def machines(self) -> Path:
+        """One folder a machine."""
+        return self.root / "machines"
+
+    @property
+    def images(self) -> Path:
+        """Discs fetched from the library."""
+        return self.root / "images"
+
+    @property
+    def networks(self) -> Path:
+        """One folder a network."""
+        return self.root / "networks"
+
+    @property
+    def tombstones(self) -> Path:
+        """The last generation of machines that are gone, so that a late message does not bring one back."""
+        return self.root / "tombstones"
+
+    def machine(self, machine_id: UUID) -> MachineFolder:
+        """The folder of one machine."""
+        return MachineFolder(self.machines / str(machine_id))
+
+    def network(self, network_id: UUID) -> Path:
+        """The folder of one network."""
+        return self.networks / str(network_id)

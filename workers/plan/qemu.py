@@ -1,0 +1,224 @@
+"""The argument list of qemu for a machine. Pure: spec in, list out.
+
+Sources: qemu-system-x86_64(1) 7.2, docs/interop/qmp-ref for the JSON forms, and https://www.qemu.org/docs/master/system/security.html.
+Everything is given by -blockdev, -netdev, -device and -object in JSON, where no value can become a second property;
+the few options without a JSON form (-name, -chardev, -vnc) have their commas doubled (qemu: "commas must be escaped by doubling").
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from workers.contract.spec import (
+    MIB,
+    BootFrom,
+    DiskBus,
+    DiskKind,
+    DiskSpec,
+    MachineSpec,
+    NicModel,
+    NicSpec,
+)
+from workers.plan.names import MachineFolder
+
+QEMU = "qemu-system-x86_64"
+MACHINE_TYPE = "pc-q35-7.2"
+"""Pinned: a moving alias would change the hardware under an installed system."""
+
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+AGENT_PORT = "org.qemu.guest_agent.0"
+
+Accelerator = Literal["kvm", "tcg"]
+AsyncIo = Literal["io_uring", "native", "threads"]
+
+# Slots on the root bus are fixed by role, so that a guest finds its hardware where it was at every start.
+_SLOT_VIDEO, _SLOT_USB, _SLOT_SERIAL, _SLOT_RNG, _SLOT_BALLOON = 1, 2, 3, 4, 5
+_SLOT_FIRST_NIC = 6
+_SLOT_FIRST_DISK = 14
+_SATA_PORTS = 6
+
+
+@dataclass(frozen=True)
+class HostChoices:
+    """What the host adds to the spec: what works on it, and where things lie.
+
+    `tap_fds` are the open taps, one a card, as numbers that qemu inherits; `disc` is the cached image's path.
+    """
+
+    accelerator: Accelerator
+    asynchronous_io: AsyncIo
+    direct_io: bool
+    folder: MachineFolder
+    tap_fds: tuple[int, ...]
+    disc: Path | None
+
+
+def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    """The whole argument list, program first. Raises ValueError where taps and cards do not match."""
+    if len(host.tap_fds) != len(spec.nics):
+        raise ValueError(f"{len(spec.nics)} cards but {len(host.tap_fds)} taps")
+    folder = host.folder
+    return (
+        QEMU,
+        *("-name", f"guest={escape(spec.name)},debug-threads=on"),
+        *("-uuid", str(spec.machine_id)),
+        *("-no-user-config", "-nodefaults"),
+        *("-sandbox", SANDBOX),
+        *("-machine", f"{MACHINE_TYPE},memory-backend=ram,vmport=off,hpet=off"),
+        *_accelerator(host.accelerator),
+        *("-smp", f"cpus={spec.cpus},sockets=1,cores={spec.cpus},threads=1"),
+        *("-m", f"size={spec.memory_mib}M"),
+        *_object("memory-backend-memfd", "ram", size=spec.memory_mib * MIB, share=True),
+        *("-rtc", "base=utc"),
+        *("-boot", "strict=on"),
+        *("-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"),
+        *("-pidfile", str(folder.pid_file)),
+        *("-msg", "timestamp=on"),
+        *_monitor("qmp", folder.qmp_socket),
+        *_monitor("events", folder.events_socket),
+        *("-vnc", f"unix:{escape(str(folder.vnc_socket))}"),
+        *_device("VGA", id="video", bus="pcie.0", addr=_slot(_SLOT_VIDEO)),
+        *_device("qemu-xhci", id="usb", bus="pcie.0", addr=_slot(_SLOT_USB)),
+        *_device("usb-tablet", id="tablet", bus="usb.0"),
+        *_chardev("serial", folder.serial_socket),
+        *_device("isa-serial", id="serial0", chardev="serial"),
+        *_device("virtio-serial-pci", id="ports", bus="pcie.0", addr=_slot(_SLOT_SERIAL)),
+        *_chardev("agent", folder.agent_socket),
+        *_device("virtserialport", id="agent0", bus="ports.0", chardev="agent", name=AGENT_PORT),
+        *_object("rng-builtin", "entropy"),
+        *_device("virtio-rng-pci", id="rng", bus="pcie.0", addr=_slot(_SLOT_RNG), rng="entropy"),
+        *_device(
+            "virtio-balloon-pci",
+            id="balloon",
+            bus="pcie.0",
+            addr=_slot(_SLOT_BALLOON),
+            **{"free-page-reporting": True},
+        ),
+        *_disc(spec, host),
+        *(argument for position, disk in enumerate(spec.disks) for argument in _disk(position, disk, spec, host)),
+        *(argument for position, nic in enumerate(spec.nics) for argument in _nic(position, nic, host.tap_fds[position])),
+    )
+
+
+def disc_blockdev(path: Path) -> dict[str, object]:
+    """The block node of a disc; also what QMP's blockdev-add takes when a disc is put in later.
+
+    Raw and read-only, never probed: an image that looks like qcow2 inside stays a plain disc.
+    """
+    return {
+        "driver": "raw",
+        "node-name": "disc",
+        "read-only": True,
+        "file": {"driver": "file", "filename": str(path), "read-only": True},
+    }
+
+
+def escape(value: str) -> str:
+    """A value inside qemu's option syntax: a comma ends a property unless it is doubled."""
+    return value.replace(",", ",,")
+
+
+def _accelerator(accelerator: Accelerator) -> tuple[str, ...]:
+    if accelerator == "kvm":
+        return ("-accel", "kvm", "-cpu", "host")
+    return ("-accel", "tcg,thread=multi", "-cpu", "max")
+
+
+def _monitor(name: str, path: Path) -> tuple[str, ...]:
+    return (*_chardev(name, path), "-mon", f"chardev={name},mode=control")
+
+
+def _chardev(name: str, path: Path) -> tuple[str, ...]:
+    return ("-chardev", f"socket,id={name},path={escape(str(path))},server=on,wait=off")
+
+
+def _disc(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    """The drive is always there, so that a disc can be put in and taken out while the machine runs."""
+    boot_index = 1 if spec.boot_from is BootFrom.DISC else len(spec.disks) + 1
+    drive = {"id": "disc-drive", "bus": "ide.0", "bootindex": boot_index}
+    if host.disc is None:
+        return _device("ide-cd", **drive)
+    return ("-blockdev", _json(disc_blockdev(host.disc)), *_device("ide-cd", **drive, drive="disc"))
+
+
+def _disk(position: int, disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    name = f"disk{position}"
+    growing = disk.kind is DiskKind.GROWING
+    # A fixed disk keeps its room: passing discards down would give it back to the host.
+    discard = "unmap" if growing else "ignore"
+    file = {
+        "driver": "file",
+        "node-name": f"{name}-file",
+        "filename": str(host.folder.disk(disk)),
+        "aio": host.asynchronous_io,
+        "cache": {"direct": host.direct_io},
+        "discard": discard,
+    }
+    image: dict[str, object] = {
+        "driver": "qcow2" if growing else "raw",
+        "node-name": name,
+        "file": f"{name}-file",
+        "cache": {"direct": host.direct_io},
+        "discard": discard,
+        "detect-zeroes": "unmap" if growing else "off",
+    }
+    properties: dict[str, object] = {
+        "id": f"{name}-device",
+        "drive": name,
+        "bootindex": position + (2 if spec.boot_from is BootFrom.DISC else 1),
+        "serial": disk.id.hex[:20],
+    }
+    blockdevs = ("-blockdev", _json(file), "-blockdev", _json(image))
+    if disk.bus is DiskBus.SATA:
+        port = 1 + sum(1 for other in spec.disks[:position] if other.bus is DiskBus.SATA)
+        if port >= _SATA_PORTS:
+            raise ValueError(f"more than {_SATA_PORTS - 1} SATA disks")
+        return (*blockdevs, *_device("ide-hd", **properties, bus=f"ide.{port}"))
+    return (
+        *blockdevs,
+        *_object("iothread", f"{name}-thread"),
+        *_device(
+            "virtio-blk-pci",
+            **properties,
+            bus="pcie.0",
+            addr=_slot(_SLOT_FIRST_DISK + position),
+            iothread=f"{name}-thread",
+        ),
+    )
+
+
+def _nic(position: int, nic: NicSpec, tap_fd: int) -> tuple[str, ...]:
+    name = f"nic{position}"
+    driver = "virtio-net-pci" if nic.model is NicModel.VIRTIO else "e1000"
+    return (
+        *("-netdev", _json({"type": "tap", "id": name, "fd": str(tap_fd)})),
+        # No option ROM: booting from the network is not offered, and waiting for it would slow each start.
+        *_device(
+            driver,
+            id=f"{name}-device",
+            netdev=name,
+            mac=nic.mac,
+            bus="pcie.0",
+            addr=_slot(_SLOT_FIRST_NIC + position),
+            romfile="",
+        ),
+    )
+
+
+def _object(kind: str, name: str, **properties: object) -> tuple[str, str]:
+    return ("-object", _json({"qom-type": kind, "id": name, **properties}))
+
+
+def _device(driver: str, **properties: object) -> tuple[str, str]:
+    return ("-device", _json({"driver": driver, **properties}))
+
+
+def _slot(number: int) -> str:
+    return f"{number:#x}"
+
+
+def _json(value: dict[str, object]) -> str:
+    return json.dumps(value, separators=(",", ":"))

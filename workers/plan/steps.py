@@ -1,0 +1,47 @@
+"""What has to happen: the wanted machine against the one that was found gives the steps, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workers.contract.messages import Step
+from workers.contract.spec import MachineSpec, Power, StopMode
+
+
+@dataclass(frozen=True)
+class Found:
+    """A machine as the host finds it.
+
+    `running_run` is the run of the living qemu (None: none lives), `running_disc` the disc in its drive;
+    `ended_run` is the run that ended by itself or by a person's wish, None where none did.
+    """
+
+    disks_missing: bool
+    running_run: int | None
+    running_disc: str | None
+    ended_run: int | None
+
+
+def steps_for(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
+    """The steps from `found` to `spec`; empty where there is nothing to do."""
+    runs = found.running_run is not None
+    stop = (Step.ASK_GUEST,) if spec.stop_mode is StopMode.ASK else (Step.STOP,)
+    if spec.power is Power.GONE:
+        return ((Step.STOP,) if runs else ()) + (Step.REMOVE,)
+    make_disks = (Step.MAKE_DISKS,) if found.disks_missing else ()
+    if spec.power is Power.OFF:
+        return (*make_disks, *(stop if runs else ()))
+    if found.running_run is not None and found.running_run >= spec.run:
+        wanted_disc = str(spec.disc.image_id) if spec.disc else None
+        if wanted_disc == found.running_disc:
+            return ()
+        return (*((Step.FETCH_DISC,) if wanted_disc else ()), Step.CHANGE_DISC)
+    if not runs and found.ended_run is not None and found.ended_run >= spec.run:
+        return make_disks
+    return (
+        *(stop if runs else ()),
+        *((Step.FETCH_DISC,) if spec.disc else ()),
+        *make_disks,
+        *((Step.PREPARE_NETWORK,) if spec.nics else ()),
+        Step.LAUNCH,
+    )
