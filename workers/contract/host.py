@@ -53,7 +53,9 @@ class HostFacts(Message):
     kvm: KvmProbe | None = Field(description="None while the probe is still running")
     qemu_version: str
     kernel: str
-    missing_features: tuple[str, ...] = Field(description="kernel features that would be used if they were here")
+    missing_features: tuple[str, ...] = Field(
+        description="kernel features that would be used if they were here"
+    )
 
 
 class HostUsage(Message):

@@ -120,6 +120,7 @@ class EndReason(StrEnum):
     PERSON = "person"
     CRASH = "crash"
     HOST = "host"
+    UNSEEN = "unseen"
 
 
 class NicFacts(Message):

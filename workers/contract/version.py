@@ -35,7 +35,9 @@ def from_wire(model: type[M], wire: object) -> M:
         raise MessageError("the message is not an object", permanent=True)
     version = wire.get("version")
     if version != CONTRACT_VERSION:
-        raise VersionError(f"message of version {version!r}, this side speaks {CONTRACT_VERSION}", permanent=True)
+        raise VersionError(
+            f"message of version {version!r}, this side speaks {CONTRACT_VERSION}", permanent=True
+        )
     try:
         # Strict mode takes a UUID or an enum from JSON text but not from a Python str.
         return model.model_validate_json(json.dumps(wire.get("body")))

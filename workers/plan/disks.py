@@ -13,4 +13,14 @@ def create_argv(disk: DiskSpec, path: Path) -> tuple[str, ...]:
     """qemu-img's arguments for a growing disk (qemu-img(1)). `path` must be absolute, so that it is no option or URL."""
     if disk.kind is not DiskKind.GROWING:
         raise ValueError("only a growing disk is made by qemu-img")
-    return (QEMU_IMG, "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", str(path), str(disk.size_bytes))
+    return (
+        QEMU_IMG,
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-o",
+        "lazy_refcounts=on",
+        str(path),
+        str(disk.size_bytes),
+    )

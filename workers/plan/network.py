@@ -43,7 +43,9 @@ class DnsmasqFiles:
     pid: Path
 
 
-def dnsmasq_configuration(network: NetworkSpec, files: DnsmasqFiles, *, user: str, group: str, upstream: str) -> str:
+def dnsmasq_configuration(
+    network: NetworkSpec, files: DnsmasqFiles, *, user: str, group: str, upstream: str
+) -> str:
     """dnsmasq on the bridge and nowhere else; MACs that are not in the host file get no answer.
 
     `upstream` is the address of the DNS server to ask, or empty for what the host itself uses.

@@ -98,8 +98,16 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
             **{"free-page-reporting": True},
         ),
         *_disc(spec, host),
-        *(argument for position, disk in enumerate(spec.disks) for argument in _disk(position, disk, spec, host)),
-        *(argument for position, nic in enumerate(spec.nics) for argument in _nic(position, nic, host.tap_fds[position])),
+        *(
+            argument
+            for position, disk in enumerate(spec.disks)
+            for argument in _disk(position, disk, spec, host)
+        ),
+        *(
+            argument
+            for position, nic in enumerate(spec.nics)
+            for argument in _nic(position, nic, host.tap_fds[position])
+        ),
     )
 
 

@@ -1,0 +1,76 @@
+"""The host's Celery application: one worker a host, on that host's own queue, JSON only."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from celery import Celery
+from celery.signals import setup_logging, worker_init, worker_shutdown
+
+from workers.config import HostConfig, host_config
+from workers.contract.errors import OffshootError
+from workers.service import HostService
+
+try:
+    CONFIG: HostConfig = host_config()
+except OffshootError as exc:
+    sys.exit(f"offshoot: {exc.detail}")
+
+app = Celery("workers", include=["workers.tasks"])
+app.conf.update(
+    broker_url=CONFIG.broker_url,
+    task_default_queue=f"host.{CONFIG.name}",
+    task_serializer="json",
+    accept_content=["json"],
+    task_ignore_result=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    task_publish_retry=False,
+    broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 10},
+)
+
+service: HostService | None = None
+
+
+def running_service() -> HostService:
+    """The service of this worker; there is one as soon as tasks come in."""
+    if service is None:
+        raise OffshootError("the worker has not started")
+    return service
+
+
+@worker_init.connect
+def _start(**_: object) -> None:
+    global service  # noqa: PLW0603  one worker, one service; Celery's signals have no other place for it
+    service = HostService(CONFIG, app)
+    service.start()
+
+
+@worker_shutdown.connect
+def _stop(**_: object) -> None:
+    if service is not None:
+        service.close()
+
+
+@setup_logging.connect
+def _log_json(**_: object) -> None:
+    """One JSON object a line, with the operation's and the machine's id where there are such."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)

@@ -1,0 +1,115 @@
+"""Programs on the host: the only place that starts a process. Lists, no shell, each with a time limit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workers.contract.errors import ErrorCode, OffshootError
+
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that ended: what was run, its exit status (negative: the signal), what it said."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+
+
+class CommandError(OffshootError):
+    """A program failed or took too long; keeps the whole evidence."""
+
+    code = ErrorCode.COMMAND_FAILED
+
+    def __init__(self, finished: Finished, *, code: ErrorCode = ErrorCode.COMMAND_FAILED) -> None:
+        words = finished.stderr.strip() or finished.stdout.strip()
+        super().__init__(
+            f"{finished.argv[0]} ended with status {finished.status}: {words[-2000:]}", code=code
+        )
+        self.finished = finished
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    seconds: float,
+    stdin: str = "",
+    check: bool = True,
+    user: int | None = None,
+    group: int | None = None,
+    extra_groups: Sequence[int] = (),
+) -> Finished:
+    """Run a program to its end, with a clean environment, at most `seconds` long.
+
+    Raises CommandError with COMMAND_TIMED_OUT (the program and its children are killed), or, where `check`,
+    with COMMAND_FAILED for a status other than 0.
+    """
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_ENVIRONMENT,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+            user=user,
+            group=group,
+            extra_groups=list(extra_groups) if user is not None else None,
+        )
+    except OSError as exc:
+        raise CommandError(Finished(tuple(argv), 127, "", str(exc))) from exc
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=seconds)
+    except subprocess.TimeoutExpired as exc:
+        os.killpg(process.pid, signal.SIGKILL)
+        stdout, stderr = process.communicate()
+        late = Finished(tuple(argv), process.returncode, stdout, f"{stderr}\n(cut off after {seconds:g} s)")
+        raise CommandError(late, code=ErrorCode.COMMAND_TIMED_OUT) from exc
+    finished = Finished(tuple(argv), process.returncode, stdout, stderr)
+    if check and finished.status != 0:
+        raise CommandError(finished)
+    return finished
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdout: Path,
+    stderr: Path,
+    pass_fds: Sequence[int] = (),
+    user: int | None = None,
+    group: int | None = None,
+    extra_groups: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a program that outlives the worker: a session of its own, privileges given up before the exec.
+
+    qemu's own -runas dies in its own sandbox, so the kernel does it here (setgroups, setgid, setuid).
+    Output is appended to files. Raises CommandError where it cannot be started.
+    """
+    with stdout.open("ab") as out, stderr.open("ab") as err:
+        try:
+            return subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=_ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=tuple(pass_fds),
+                user=user,
+                group=group,
+                extra_groups=list(extra_groups) if user is not None else None,
+            )
+        except OSError as exc:
+            raise CommandError(Finished(tuple(argv), 127, "", str(exc))) from exc

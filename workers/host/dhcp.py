@@ -1,0 +1,96 @@
+"""dnsmasq for a network: one process a bridge, which outlives the worker and is found again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from workers.contract.errors import ErrorCode, OffshootError
+from workers.contract.spec import NetworkSpec
+from workers.host.commands import spawn
+from workers.host.files import tail, write_text
+from workers.plan.network import DnsmasqFiles, PluggedNic, dnsmasq_configuration, dnsmasq_hosts
+
+DNSMASQ = "dnsmasq"
+
+
+class DhcpError(OffshootError):
+    """dnsmasq did not start; the detail has its own words."""
+
+    code = ErrorCode.DHCP_FAILED
+
+
+def ensure_dnsmasq(
+    network: NetworkSpec, nics: Sequence[PluggedNic], *, folder: Path, user: str, group: str, upstream: str
+) -> None:
+    """dnsmasq runs with these leases. A running one is told to read them anew; where none runs one is started."""
+    files = DnsmasqFiles(
+        hosts=folder / "dnsmasq.hosts", leases=folder / "dnsmasq.leases", pid=folder / "dnsmasq.pid"
+    )
+    configuration_path = folder / "dnsmasq.conf"
+    write_text(files.hosts, dnsmasq_hosts(nics), mode=0o644)
+    configuration = dnsmasq_configuration(network, files, user=user, group=group, upstream=upstream)
+    changed = not configuration_path.exists() or configuration_path.read_text() != configuration
+    pid = running_dnsmasq(folder)
+    if pid is not None and not changed:
+        os.kill(pid, signal.SIGHUP)
+        return
+    stop_dnsmasq(folder)
+    write_text(configuration_path, configuration, mode=0o644)
+    log = folder / "dnsmasq.log"
+    process = spawn(
+        (DNSMASQ, f"--conf-file={configuration_path}", "--keep-in-foreground", "--log-facility=-"),
+        stdout=log,
+        stderr=log,
+    )
+    deadline = time.monotonic() + 10
+    while not files.pid.exists() or files.pid.read_text().strip() != str(process.pid):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise DhcpError(tail(log, most_bytes=2000) or "dnsmasq did not start")
+        time.sleep(0.005)
+
+
+def stop_dnsmasq(folder: Path) -> None:
+    """No dnsmasq of this network runs any more."""
+    pid = running_dnsmasq(folder)
+    if pid is None:
+        return
+    handle = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while running_dnsmasq(folder) is not None:
+            if time.monotonic() > deadline:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                break
+            time.sleep(0.005)
+    except ProcessLookupError:
+        pass  # it ended by itself meanwhile
+    finally:
+        os.close(handle)
+
+
+def running_dnsmasq(folder: Path) -> int | None:
+    """The process id of this network's dnsmasq: the one whose command line names this network's configuration."""
+    try:
+        pid = int((folder / "dnsmasq.pid").read_text())
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return None
+    named = f"--conf-file={folder / 'dnsmasq.conf'}".encode() in arguments
+    return pid if named and state != "Z" else None
+
+
+def leased_addresses(folder: Path) -> dict[str, str]:
+    """MAC to address of the leases that dnsmasq has given out (dnsmasq(8): expiry, MAC, address, name, client id)."""
+    try:
+        lines = (folder / "dnsmasq.leases").read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    fields = (line.split() for line in lines)
+    return {parts[1]: parts[2] for parts in fields if len(parts) >= 3}

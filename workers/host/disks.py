@@ -1,0 +1,78 @@
+"""Making a machine's disks: each appears whole, at its final name, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from workers.contract.errors import ErrorCode, OffshootError
+from workers.contract.spec import DiskKind, DiskSpec
+from workers.host.commands import run
+from workers.plan.disks import create_argv
+
+_RESERVE_BYTES = 1024 * 1024 * 1024
+_SLICE_BYTES = 4 * 1024 * 1024 * 1024
+
+
+class DiskError(OffshootError):
+    """A disk could not be made; nothing of it is left."""
+
+    code = ErrorCode.DISK_FAILED
+
+
+def make_disk(disk: DiskSpec, path: Path, *, uid: int, gid: int, progress: Callable[[int], None]) -> None:
+    """Make the file of `disk` at `path`, readable by qemu's account alone; does nothing where it is there.
+
+    `progress` is told per cent. Raises DiskError, with code DISK_FULL where a fixed disk has no room.
+    """
+    if path.exists():
+        return
+    draft = path.with_suffix(path.suffix + ".part")
+    draft.unlink(missing_ok=True)
+    try:
+        if disk.kind is DiskKind.GROWING:
+            run(create_argv(disk, draft), seconds=30)
+        else:
+            _reserve(draft, disk.size_bytes, progress)
+        os.chown(draft, uid, gid)
+        draft.chmod(0o600)
+        draft.rename(path)
+    except OSError as exc:
+        draft.unlink(missing_ok=True)
+        code = (
+            ErrorCode.DISK_FULL
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            else ErrorCode.DISK_FAILED
+        )
+        raise DiskError(str(exc), code=code) from exc
+    except OffshootError as exc:
+        draft.unlink(missing_ok=True)
+        raise DiskError(exc.detail) from exc
+
+
+def _reserve(path: Path, size_bytes: int, progress: Callable[[int], None]) -> None:
+    """Reserve all of the room (fallocate(2)), a slice at a time so that progress can be told."""
+    free = os.statvfs(path.parent)
+    if free.f_bavail * free.f_frsize < size_bytes + _RESERVE_BYTES:
+        raise OSError(errno.ENOSPC, "not enough room for a fixed disk of this size")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        for offset in range(0, size_bytes, _SLICE_BYTES):
+            os.posix_fallocate(descriptor, offset, min(_SLICE_BYTES, size_bytes - offset))
+            progress(min(100, 100 * (offset + _SLICE_BYTES) // size_bytes))
+    finally:
+        os.close(descriptor)
+
+
+def takes_direct_io(folder: Path) -> bool:
+    """The filesystem of `folder` takes O_DIRECT (open(2)); tmpfs, for one, does not everywhere."""
+    trial = folder / f".direct-{os.getpid()}"
+    try:
+        os.close(os.open(trial, os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o600))
+    except OSError:
+        return False
+    finally:
+        trial.unlink(missing_ok=True)
+    return True

@@ -1,0 +1,78 @@
+"""Talking to a running qemu over its monitor, from any thread; all sockets live on one event loop.
+
+The library is qemu's own (qemu.qmp). Errors are named after the phase that failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from qemu.qmp import ExecuteError, QMPClient, QMPError
+
+from workers.contract.errors import ErrorCode, OffshootError
+
+T = TypeVar("T")
+ANSWER_SECONDS = 10.0
+
+
+class MonitorError(OffshootError):
+    """qemu's monitor could not be reached, or refused a command (the detail has its words)."""
+
+    code = ErrorCode.MONITOR_FAILED
+
+
+class MonitorLoop:
+    """The event loop on which every monitor of this process lives, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="monitors", daemon=True)
+        self._thread.start()
+
+    def call(self, coroutine: Coroutine[Any, Any, T], *, seconds: float = ANSWER_SECONDS) -> T:
+        """Run a coroutine there and wait for its result. Raises MonitorError when it takes too long."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result(seconds)
+        except TimeoutError as exc:
+            future.cancel()
+            raise MonitorError(f"no answer within {seconds:.0f} s") from exc
+
+    def execute(self, socket: Path, *commands: tuple[str, dict[str, Any]]) -> list[Any]:
+        """Connect, run the commands one after another, disconnect; their return values."""
+        return self.call(_execute(socket, commands))
+
+    def close(self) -> None:
+        """Stop the loop; open monitors end with it."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+
+
+async def _execute(socket: Path, commands: tuple[tuple[str, dict[str, Any]], ...]) -> list[Any]:
+    client = QMPClient("offshoot")
+    try:
+        await client.connect(str(socket))
+    except (QMPError, OSError) as exc:
+        raise MonitorError(f"cannot connect: {exc}") from exc
+    try:
+        answers: list[Any] = []
+        for name, arguments in commands:
+            answers.append(await client.execute(name, arguments or None))
+        return answers
+    except ExecuteError as exc:
+        raise MonitorError(f"{exc.error_class}: {exc}") from exc
+    except QMPError as exc:
+        raise MonitorError(str(exc)) from exc
+    finally:
+        await _disconnect(client)
+
+
+async def _disconnect(client: QMPClient) -> None:
+    try:
+        await client.disconnect()
+    except (QMPError, OSError, EOFError):
+        pass  # qemu ended first, as after "quit"

@@ -1,0 +1,184 @@
+"""A machine's qemu: starting it, finding it again, ending it.
+
+Whether one runs is told by a lock that qemu itself inherits and holds until its last instruction: it cannot be
+stale, and two can never run at once. Which machine it is, is told by the uuid that answers on its monitor.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from workers.contract.errors import ErrorCode, OffshootError
+from workers.host import cgroups
+from workers.host.commands import spawn
+from workers.host.files import read_json, tail, write_json
+from workers.host.locks import is_held, try_lock, wait_free
+from workers.host.monitor import MonitorError, MonitorLoop
+from workers.plan.names import MachineFolder
+
+LAUNCH_SECONDS = 20.0
+_children: dict[UUID, subprocess.Popen[bytes]] = {}
+"""The qemus that this very process started, for their exit status; others are init's to reap."""
+
+
+class LaunchError(OffshootError):
+    """qemu did not come up; the detail has its own words."""
+
+    code = ErrorCode.LAUNCH_FAILED
+
+
+def runs(folder: MachineFolder) -> bool:
+    """A qemu of this machine lives."""
+    return is_held(folder.life_lock)
+
+
+def launched(folder: MachineFolder) -> dict[str, Any]:
+    """What the last qemu was started with: run, generation, argv, accelerator, disc."""
+    raw = read_json(folder.launched_file)
+    return raw if isinstance(raw, dict) else {}
+
+
+def start(
+    folder: MachineFolder,
+    machine_id: UUID,
+    argv: Sequence[str],
+    *,
+    tap_fds: Sequence[int],
+    monitors: MonitorLoop,
+    uid: int,
+    gid: int,
+    extra_groups: Sequence[int],
+    record: dict[str, Any],
+) -> None:
+    """Start qemu as its own account and wait until its monitor answers with the machine's uuid.
+
+    Closes the taps: from here on only qemu has them. Raises LaunchError; then no qemu is left.
+    """
+    life = try_lock(folder.life_lock)
+    try:
+        if life is None:
+            raise LaunchError("another qemu of this machine is running already")
+        _fresh_run_folder(folder, uid, gid)
+        folder.ended_file.unlink(missing_ok=True)
+        folder.intent_file.unlink(missing_ok=True)
+        write_json(folder.launched_file, record | {"argv": list(argv)})
+        folder.qemu_log.write_bytes(b"")
+        process = spawn(
+            argv,
+            stdout=folder.qemu_log,
+            stderr=folder.qemu_log,
+            pass_fds=(life, *tap_fds),
+            user=uid,
+            group=gid,
+            extra_groups=extra_groups,
+        )
+    finally:
+        for descriptor in (life, *tap_fds):
+            if descriptor is not None:
+                os.close(descriptor)
+    _children[machine_id] = process
+    cgroups.adopt(machine_id, process.pid)
+    _await_monitor(folder, machine_id, process, monitors)
+
+
+def answers(folder: MachineFolder, machine_id: UUID, monitors: MonitorLoop) -> bool:
+    """The living qemu's monitor says this uuid. Waits a moment for one that was started just now."""
+    deadline = time.monotonic() + LAUNCH_SECONDS
+    while runs(folder):
+        try:
+            [said] = monitors.execute(folder.qmp_socket, ("query-uuid", {}))
+            return bool(said["UUID"] == str(machine_id))
+        except MonitorError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+    return False
+
+
+def kill(folder: MachineFolder, machine_id: UUID, monitors: MonitorLoop) -> None:
+    """End qemu at once: asked by its monitor, then by SIGKILL. Returns when it is gone."""
+    if not runs(folder):
+        return
+    try:
+        monitors.execute(folder.qmp_socket, ("quit", {}))
+    except MonitorError:
+        pass  # it may hang, or be gone; the next lines see to either
+    if wait_free(folder.life_lock, seconds=5):
+        return
+    for pid in _pids(machine_id):
+        handle = os.pidfd_open(pid)
+        try:
+            if pid in _pids(machine_id):  # the same process still, now that the handle holds it
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(handle)
+    if not wait_free(folder.life_lock, seconds=10):
+        raise OffshootError("qemu does not end, not even by SIGKILL: the host's disk may hang")
+
+
+def exit_words(folder: MachineFolder, machine_id: UUID) -> str:
+    """How qemu ended, as far as it is known: its signal or status and its last words."""
+    child = _children.pop(machine_id, None)
+    status = ""
+    if child is not None:
+        try:
+            code = child.wait(5)
+            status = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        except subprocess.TimeoutExpired:
+            pass
+    cgroups.drop(machine_id)
+    return "\n".join(part for part in (status, tail(folder.qemu_log, most_bytes=2000).strip()) if part)
+
+
+def _await_monitor(
+    folder: MachineFolder, machine_id: UUID, process: subprocess.Popen[bytes], monitors: MonitorLoop
+) -> None:
+    deadline = time.monotonic() + LAUNCH_SECONDS
+    problem = "its monitor did not answer in time"
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            problem = ""
+            break
+        if folder.qmp_socket.exists():
+            try:
+                [said] = monitors.execute(folder.qmp_socket, ("query-uuid", {}))
+            except MonitorError:
+                time.sleep(0.005)
+                continue
+            if said["UUID"] == str(machine_id):
+                return
+        time.sleep(0.002)
+    process.kill()
+    words = exit_words(folder, machine_id)
+    raise LaunchError("\n".join(part for part in (problem, words) if part))
+
+
+def _fresh_run_folder(folder: MachineFolder, uid: int, gid: int) -> None:
+    """qemu's own folder, emptied: sockets of an earlier run would be in the way."""
+    shutil.rmtree(folder.run, ignore_errors=True)
+    folder.run.mkdir(mode=0o700)
+    os.chown(folder.run, uid, gid)
+
+
+def _pids(machine_id: UUID) -> list[int]:
+    """Processes whose command line has `-uuid <this machine>`; only asked when a qemu does not end."""
+    wanted = [b"-uuid", str(machine_id).encode()]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(arguments[i : i + 2] == wanted for i in range(len(arguments) - 1)):
+            found.append(int(path.parent.name))
+    return found

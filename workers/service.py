@@ -1,0 +1,127 @@
+"""The worker's own life on a host: what it starts with, its heartbeat, and what it takes up again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from uuid import UUID
+
+import structlog
+from celery import Celery
+
+from workers.config import HostConfig
+from workers.contract.host import HostFacts, KvmProbe
+from workers.contract.messages import ApplyMachine, Heartbeat, MachineObserved
+from workers.host import wishes
+from workers.host.disks import takes_direct_io
+from workers.host.facts import host_facts, host_usage
+from workers.host.monitor import MonitorLoop
+from workers.host.probe import cached_probe
+from workers.operations import Host, apply, observe, resume
+from workers.plan.names import MachineFolder
+from workers.reporting import Reporter
+from workers.watcher import Watcher
+
+HEARTBEAT_SECONDS = 3.0
+_HOOD_SECONDS = 10.0
+log = structlog.get_logger()
+
+
+class HostService:
+    """Everything that runs in a host's worker beside its tasks."""
+
+    def __init__(self, config: HostConfig, app: Celery) -> None:
+        wishes.prepare(config.state)
+        self.config = config
+        self._reporter = Reporter(app)
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="service")
+        self._probe: Future[KvmProbe] = self._pool.submit(self._run_probe)
+        self._monitors = MonitorLoop()
+        self.host = Host(
+            config=config,
+            monitors=self._monitors,
+            kvm=self._probe.result,
+            report_progress=self._reporter.send,
+            report_observed=self._reporter.send,
+            direct_io=takes_direct_io(config.state.root),
+        )
+        self._watcher = Watcher(self.host)
+        self.host.on_launch = self._watcher.watch
+        self._started = int(time.time())
+        self._stop = threading.Event()
+        self._facts: HostFacts | None = None
+        self._hood: dict[UUID, tuple[float, float]] = {}
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Listen to what runs already, take up what was begun, tell the portal of this host."""
+        self._watcher.watch_all()
+        for message in resume(self.host):
+            self._pool.submit(self._resume, message)
+        self._heart.start()
+
+    def close(self) -> None:
+        """Stop watching and reporting; machines go on."""
+        self._stop.set()
+        self._heart.join(5)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._reporter.close()
+        self._monitors.close()
+
+    def heartbeat(self) -> Heartbeat:
+        """This host and its machines, now."""
+        probe = self._probe.result() if self._probe.done() else None
+        if self._facts is None or self._facts.kvm != probe:
+            self._facts = host_facts(probe)
+        return Heartbeat(
+            host=self.config.name,
+            sequence=self.host.next_sequence(),
+            started=self._started,
+            gateway=self.config.gateway,
+            facts=self._facts,
+            usage=host_usage(self.config.state.root),
+            machines=tuple(self._observe_machines()),
+        )
+
+    def _run_probe(self) -> KvmProbe:
+        config = self.config
+        probe = cached_probe(folder=config.state.root, uid=config.uid, gid=config.gid, kvm_gid=config.kvm_gid)
+        log.info("kvm probe", answer=probe.answer.value, detail=probe.detail)
+        return probe
+
+    def _resume(self, message: ApplyMachine) -> None:
+        log.info("taken up again", machine=str(message.spec.machine_id), operation=str(message.operation_id))
+        apply(self.host, message)
+
+    def _observe_machines(self) -> list[MachineObserved]:
+        seen = []
+        for path in sorted(self.config.state.machines.glob("*/")):
+            wish = wishes.newest_wish(MachineFolder(path))
+            if wish is not None:
+                machine_id = wish.spec.machine_id
+                seen.append(observe(self.host, machine_id, brief=not self._hood_is_due(machine_id)))
+        return seen
+
+    def _hood_is_due(self, machine_id: UUID) -> bool:
+        """The logs have grown, and were not told for a while."""
+        folder = self.host.folder(machine_id)
+        changed = max(
+            (path.stat().st_mtime for path in (folder.console_log, folder.qemu_log) if path.exists()),
+            default=0.0,
+        )
+        told, known = self._hood.get(machine_id, (0.0, 0.0))
+        now = time.monotonic()
+        if changed <= known or now - told < _HOOD_SECONDS:
+            return False
+        self._hood[machine_id] = (now, changed)
+        return True
+
+    def _beat(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._reporter.send(self.heartbeat())
+            except Exception:
+                log.exception("heartbeat")
+            # Told soon after the probe has ended; otherwise at the usual pace.
+            self._stop.wait(HEARTBEAT_SECONDS if self._probe.done() else 0.5)

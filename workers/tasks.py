@@ -1,0 +1,59 @@
+"""What a host's worker is asked: parse, call an operation. No rules here."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+from workers.celery import app, running_service
+from workers.contract.errors import MessageError
+from workers.contract.messages import (
+    TASK_APPLY,
+    TASK_FORGET_IMAGE,
+    ApplyMachine,
+    ErrorReport,
+    ForgetImage,
+    OperationState,
+    Progress,
+)
+from workers.contract.version import from_wire
+from workers.host import library
+from workers.operations import apply
+
+
+@app.task(name=TASK_APPLY)
+def apply_machine(wire: Any) -> None:
+    """Make the host match a machine's spec."""
+    service = running_service()
+    try:
+        message = from_wire(ApplyMachine, wire)
+    except MessageError as exc:
+        refusal = _refusal(wire, exc)
+        if refusal is not None:
+            service.host.report_progress(refusal)
+        return
+    apply(service.host, message)
+
+
+@app.task(name=TASK_FORGET_IMAGE)
+def forget_image(wire: Any) -> None:
+    """Drop the copy of an image that the library no longer has."""
+    service = running_service()
+    library.forget_image(from_wire(ForgetImage, wire).image_id, service.config.state.images)
+
+
+def _refusal(wire: Any, error: MessageError) -> Progress | None:
+    """A message that this version does not read is refused aloud, as far as its operation can be told."""
+    try:
+        body = wire["body"]
+        return Progress(
+            operation_id=UUID(body["operation_id"]),
+            machine_id=UUID(body["spec"]["machine_id"]),
+            generation=int(body["spec"]["generation"]),
+            sequence=time.time_ns(),
+            state=OperationState.FAILED,
+            error=ErrorReport(code=error.code, detail=error.detail[-4000:]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,109 @@
+"""Listens to every running machine's events and serial port, so that an end shows on the page within a second."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+from qemu.qmp import QMPClient, QMPError
+
+from workers.contract.messages import EndReason
+from workers.host import processes, wishes
+from workers.host.locks import locked, wait_free
+from workers.operations import Host, observe, settle_ended
+from workers.plan.names import MachineFolder
+
+CONSOLE_LOG_BYTES = 1024 * 1024
+"""The cap of console.log; one older part of the same size is kept beside it."""
+
+log = structlog.get_logger()
+
+
+class Watcher:
+    """One task a machine for its events and one for its serial port, on the monitors' loop."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: set[UUID] = set()
+
+    def watch_all(self) -> None:
+        """Find the machines that run already: qemu outlives the worker."""
+        for path in self._host.config.state.machines.glob("*/"):
+            wish = wishes.newest_wish(MachineFolder(path))
+            if wish is not None and processes.runs(MachineFolder(path)):
+                self.watch(wish.spec.machine_id)
+
+    def watch(self, machine_id: UUID) -> None:
+        """Begin to listen to a machine; may be called from any thread and more than once."""
+        self._host.monitors.loop.call_soon_threadsafe(self._begin, machine_id)
+
+    def _begin(self, machine_id: UUID) -> None:
+        if machine_id in self._watched:
+            return
+        self._watched.add(machine_id)
+        folder = self._host.folder(machine_id)
+        self._run(_copy_serial(folder.serial_socket, folder.console_log))
+        self._run(self._listen(machine_id, folder))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._host.monitors.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _listen(self, machine_id: UUID, folder: MachineFolder) -> None:
+        client = QMPClient(f"events {machine_id}")
+        reason = EndReason.CRASH
+        try:
+            await client.connect(str(folder.events_socket))
+            while True:
+                event = await client.events.get()
+                if event["event"] == "SHUTDOWN":
+                    reason = EndReason.GUEST if event["data"]["guest"] else EndReason.PERSON
+        except (QMPError, OSError, EOFError, asyncio.CancelledError):
+            pass  # the connection ends when qemu ends
+        except Exception:
+            log.exception("events", machine=str(machine_id))
+        finally:
+            with suppress(Exception):
+                await client.disconnect()
+            self._watched.discard(machine_id)
+        await asyncio.to_thread(self._ended, machine_id, folder, reason)
+
+    def _ended(self, machine_id: UUID, folder: MachineFolder, reason: EndReason) -> None:
+        """The events are over: if qemu is too, note why and tell; if it still runs, listen again."""
+        if not wait_free(folder.life_lock, seconds=5):
+            self.watch(machine_id)
+            return
+        if not folder.root.exists():
+            return
+        with (
+            suppress(FileNotFoundError),
+            locked(folder.apply_lock),
+        ):  # a delete may have removed all of it meanwhile
+            settle_ended(self._host, folder, machine_id, reason)
+        if not wishes.is_buried(self._host.config.state, machine_id):
+            self._host.report_observed(observe(self._host, machine_id))
+
+
+async def _copy_serial(socket: Path, path: Path) -> None:
+    """Copy the serial port into the log until qemu ends; the log is cut at its cap."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(socket))
+    except OSError:
+        return
+    try:
+        while chunk := await reader.read(16 * 1024):
+            if path.exists() and path.stat().st_size + len(chunk) > CONSOLE_LOG_BYTES:
+                path.replace(path.with_suffix(".log.1"))
+            with path.open("ab") as file:
+                file.write(chunk)
+    except OSError:
+        pass  # the machine's folder went, or qemu did
+    finally:
+        writer.close()
