@@ -33,9 +33,17 @@ app.conf.update(
     broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 10, "visibility_timeout": 3600},
     beat_schedule_filename=str(settings.PORTAL_DIR / "beat-schedule"),
     beat_schedule={
-        "send what waits in the outbox": {"task": "portal.send_outbox", "schedule": 5.0, "options": {"expires": 5}},
+        "send what waits in the outbox": {
+            "task": "portal.send_outbox",
+            "schedule": 5.0,
+            "options": {"expires": 5},
+        },
         "notice silent hosts": {"task": "portal.notice_hosts", "schedule": 3.0, "options": {"expires": 3}},
-        "clear what is over": {"task": "portal.clear_expired", "schedule": 600.0, "options": {"expires": 600}},
+        "clear what is over": {
+            "task": "portal.clear_expired",
+            "schedule": 600.0,
+            "options": {"expires": 600},
+        },
     },
 )
 app.autodiscover_tasks(["portal.machines", "portal.fleet", "portal.images", "portal.console"])

@@ -32,8 +32,9 @@ def _unix(path: Path) -> socket.socket:
 
 def main() -> None:
     """Serve until SIGTERM. Exits 1 with one line where the address is taken or not allowed."""
-    from portal.asgi import application  # noqa: PLC0415  the settings are read here, after the arguments
     from django.conf import settings  # noqa: PLC0415
+
+    from portal.asgi import application  # noqa: PLC0415  the settings are read here, after the arguments
 
     try:
         sockets = [_tcp(settings.LISTEN), _unix(settings.PORTAL_SOCKET)]

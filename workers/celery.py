@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 import structlog
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging, worker_init, worker_shutdown
 
 from workers.config import HostConfig, host_config
 from workers.contract.errors import OffshootError
 from workers.service import HostService
+
+# Root is what this worker is for; what Celery warns of is pickle, and only JSON is accepted below.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 try:
     CONFIG: HostConfig = host_config()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
@@ -64,7 +64,8 @@ class Watcher:
             while True:
                 event = await client.events.get()
                 if event["event"] == "SHUTDOWN":
-                    reason = EndReason.GUEST if event["data"]["guest"] else EndReason.PERSON
+                    by_guest = cast(dict[str, Any], event["data"])["guest"]
+                    reason = EndReason.GUEST if by_guest else EndReason.PERSON
         except (QMPError, OSError, EOFError, asyncio.CancelledError):
             pass  # the connection ends when qemu ends
         except Exception:

@@ -37,12 +37,16 @@ class Operation(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=24, choices=Kind.choices)
-    machine = models.ForeignKey("machines.Machine", null=True, on_delete=models.SET_NULL, related_name="operations")
+    machine = models.ForeignKey(
+        "machines.Machine", null=True, on_delete=models.SET_NULL, related_name="operations"
+    )
     machine_name = models.CharField(max_length=63)
     host = models.ForeignKey("fleet.Host", null=True, on_delete=models.SET_NULL, related_name="operations")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     generation = models.PositiveIntegerField()
-    state = models.CharField(max_length=12, default=OperationState.QUEUED, choices=[(x.value, x.value) for x in OperationState])
+    state = models.CharField(
+        max_length=12, default=OperationState.QUEUED, choices=[(x.value, x.value) for x in OperationState]
+    )
     steps: models.JSONField[Any, Any] = models.JSONField(default=list)
     error_code = models.CharField(max_length=40, blank=True)
     error_detail = models.TextField(blank=True)

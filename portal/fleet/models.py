@@ -26,7 +26,9 @@ class Host(models.Model):
     sequence = models.BigIntegerField(default=0)
     worker_started = models.DateTimeField(null=True)
     last_seen = models.DateTimeField(null=True)
-    shown_silent = models.BooleanField(default=False, help_text="the pages have been told that it went silent")
+    shown_silent = models.BooleanField(
+        default=False, help_text="the pages have been told that it went silent"
+    )
     refused_version = models.CharField(max_length=40, blank=True, help_text="a contract that we do not speak")
 
     class Meta:

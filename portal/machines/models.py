@@ -23,14 +23,18 @@ class Machine(models.Model):
     name = models.CharField(max_length=63)
     cpus = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(256)])
     memory_mib = models.PositiveIntegerField(validators=[MinValueValidator(64)])
-    disc = models.ForeignKey("images.Image", null=True, blank=True, on_delete=models.PROTECT, related_name="machines")
+    disc = models.ForeignKey(
+        "images.Image", null=True, blank=True, on_delete=models.PROTECT, related_name="machines"
+    )
     boot_from = models.CharField(max_length=8, choices=[(x.value, x.value) for x in BootFrom])
     created_at = models.DateTimeField(auto_now_add=True)
 
     generation = models.PositiveIntegerField(default=1)
     run = models.PositiveIntegerField(default=0)
     power = models.CharField(max_length=8, choices=[(x.value, x.value) for x in Power])
-    stop_mode = models.CharField(max_length=8, default=StopMode.ASK, choices=[(x.value, x.value) for x in StopMode])
+    stop_mode = models.CharField(
+        max_length=8, default=StopMode.ASK, choices=[(x.value, x.value) for x in StopMode]
+    )
 
     observed = models.CharField(max_length=8, blank=True, choices=[(x.value, x.value) for x in Observed])
     observed_generation = models.PositiveIntegerField(default=0)

@@ -8,6 +8,7 @@ the few options without a JSON form (-name, -chardev, -vnc) have their commas do
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -228,5 +229,5 @@ def _slot(number: int) -> str:
     return f"{number:#x}"
 
 
-def _json(value: dict[str, object]) -> str:
+def _json(value: Mapping[str, object]) -> str:
     return json.dumps(value, separators=(",", ":"))

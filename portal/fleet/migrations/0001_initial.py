@@ -4,33 +4,44 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Host',
+            name="Host",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=63, unique=True)),
-                ('gateway', models.CharField(max_length=255)),
-                ('facts', models.JSONField(default=dict)),
-                ('memory_total_mib', models.PositiveIntegerField(default=0)),
-                ('memory_free_mib', models.PositiveIntegerField(default=0)),
-                ('disk_total_mib', models.PositiveIntegerField(default=0)),
-                ('disk_free_mib', models.PositiveIntegerField(default=0)),
-                ('load', models.FloatField(default=0)),
-                ('sequence', models.BigIntegerField(default=0)),
-                ('worker_started', models.DateTimeField(null=True)),
-                ('last_seen', models.DateTimeField(null=True)),
-                ('shown_silent', models.BooleanField(default=False, help_text='the pages have been told that it went silent')),
-                ('refused_version', models.CharField(blank=True, help_text='a contract that we do not speak', max_length=40)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=63, unique=True)),
+                ("gateway", models.CharField(max_length=255)),
+                ("facts", models.JSONField(default=dict)),
+                ("memory_total_mib", models.PositiveIntegerField(default=0)),
+                ("memory_free_mib", models.PositiveIntegerField(default=0)),
+                ("disk_total_mib", models.PositiveIntegerField(default=0)),
+                ("disk_free_mib", models.PositiveIntegerField(default=0)),
+                ("load", models.FloatField(default=0)),
+                ("sequence", models.BigIntegerField(default=0)),
+                ("worker_started", models.DateTimeField(null=True)),
+                ("last_seen", models.DateTimeField(null=True)),
+                (
+                    "shown_silent",
+                    models.BooleanField(
+                        default=False, help_text="the pages have been told that it went silent"
+                    ),
+                ),
+                (
+                    "refused_version",
+                    models.CharField(blank=True, help_text="a contract that we do not speak", max_length=40),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
     ]

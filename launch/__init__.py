@@ -1,0 +1,1 @@
+"""Bringing an installation up: what it needs, its processes, its demonstration disc."""

@@ -1,0 +1,90 @@
+"""Every error that can reach a person, in plain words: what happened, and what to do. The only place for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from workers.contract.errors import ErrorCode
+
+
+@dataclass(frozen=True)
+class ErrorWords:
+    """`sentence` says what happened and that nothing was lost, `advice` what to do now."""
+
+    sentence: str | Promise
+    advice: str | Promise
+
+
+_AGAIN = _("Nothing was lost. Try again; if it happens again, show the details below to an administrator.")
+_ADMINISTRATOR = _("Nothing was lost. An administrator has to look at the host; the details below say why.")
+
+WORDS: dict[ErrorCode, ErrorWords] = {
+    ErrorCode.ACCELERATION_FAILED: ErrorWords(_("The host's hardware acceleration failed."), _ADMINISTRATOR),
+    ErrorCode.BAD_MESSAGE: ErrorWords(
+        _("The host did not understand what it was asked, and did nothing."), _ADMINISTRATOR
+    ),
+    ErrorCode.BRIDGE_FAILED: ErrorWords(_("The host could not prepare the machine's network."), _ADMINISTRATOR),
+    ErrorCode.COMMAND_FAILED: ErrorWords(_("A program on the host failed."), _AGAIN),
+    ErrorCode.COMMAND_TIMED_OUT: ErrorWords(
+        _("A program on the host took too long and was stopped."),
+        _("Nothing was lost. The host may be busy: try again in a few minutes."),
+    ),
+    ErrorCode.DHCP_FAILED: ErrorWords(
+        _("The host could not start the service that gives machines their addresses."), _ADMINISTRATOR
+    ),
+    ErrorCode.DISC_DAMAGED: ErrorWords(
+        _("The disc did not arrive at the host as it is in the library."),
+        _("Nothing was lost. Try again; if it happens again, add the disc to the library anew."),
+    ),
+    ErrorCode.DISC_UNREACHABLE: ErrorWords(
+        _("The host could not fetch the disc from the library."),
+        _("Nothing was lost. Try again in a minute; the transfer goes on where it stopped."),
+    ),
+    ErrorCode.DISK_FULL: ErrorWords(
+        _("The host has not enough disk space left."),
+        _("Nothing was lost. Choose a smaller or a growing disk, or ask an administrator to make room."),
+    ),
+    ErrorCode.DISK_SHRINK: ErrorWords(
+        _("A disk can grow but not shrink, since that would cut off data."),
+        _("Nothing was changed. Choose a size that is at least the present one."),
+    ),
+    ErrorCode.DISK_FAILED: ErrorWords(_("The machine's disk could not be made."), _AGAIN),
+    ErrorCode.FIREWALL_FAILED: ErrorWords(
+        _("The host could not set its firewall rules; those before are still in force."), _ADMINISTRATOR
+    ),
+    ErrorCode.GUEST_IGNORED_SHUTDOWN: ErrorWords(
+        _("The machine was asked to shut down and is still running after a minute."),
+        _(
+            "Its system may be busy, or may not listen to the power button (installers do not). "
+            "Shut it down in its console, or force it off: what it has not saved is then lost."
+        ),
+    ),
+    ErrorCode.INTERNAL: ErrorWords(_("Something went wrong on the host that should not have."), _AGAIN),
+    ErrorCode.LAUNCH_FAILED: ErrorWords(_("The machine could not be started."), _AGAIN),
+    ErrorCode.MEMORY_SHORT: ErrorWords(
+        _("The host has not enough free memory for this machine now."),
+        _("Nothing was lost. Shut down another machine on this host, or try again later."),
+    ),
+    ErrorCode.MONITOR_FAILED: ErrorWords(_("The running machine did not answer the host."), _AGAIN),
+    ErrorCode.SUBNET_TAKEN: ErrorWords(
+        _("The network's addresses are in use on the host already."),
+        _("Nothing was lost. An administrator has to choose another range: OFFSHOOT_PRIVATE_SUBNET."),
+    ),
+    ErrorCode.SUPERSEDED: ErrorWords(_("A newer request took the place of this one."), _("There is nothing to do.")),
+    ErrorCode.TAP_FAILED: ErrorWords(_("The host could not connect the machine to its network."), _ADMINISTRATOR),
+    ErrorCode.VERSION_UNKNOWN: ErrorWords(
+        _("The host's software is of another version than this site's and refused the request."),
+        _("Nothing was lost. An administrator has to bring both to the same version."),
+    ),
+}
+
+
+def words_for(code: str) -> ErrorWords:
+    """The words for a code; those of an internal error for one that this version does not know."""
+    try:
+        return WORDS[ErrorCode(code)]
+    except ValueError:
+        return WORDS[ErrorCode.INTERNAL]

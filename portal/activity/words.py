@@ -1,0 +1,96 @@
+"""Operations as pages show them: steps with labels, errors in sentences. Pure: rows in, words out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from portal.activity.errors import ErrorWords, words_for
+from portal.activity.models import Operation
+from workers.contract.messages import OperationState, Step
+
+STEP_LABELS: dict[Step, str | Promise] = {
+    Step.FETCH_DISC: _("Disc fetched from the library"),
+    Step.MAKE_DISKS: _("Disk made"),
+    Step.PREPARE_NETWORK: _("Network ready"),
+    Step.LAUNCH: _("Started"),
+    Step.CHANGE_DISC: _("Disc changed"),
+    Step.ASK_GUEST: _("Asked to shut down"),
+    Step.STOP: _("Stopped"),
+    Step.REMOVE: _("Removed"),
+}
+STATE_LABELS: dict[OperationState, str | Promise] = {
+    OperationState.QUEUED: _("Waiting for the host"),
+    OperationState.RUNNING: _("In progress"),
+    OperationState.DONE: _("Done"),
+    OperationState.FAILED: _("Failed"),
+    OperationState.SUPERSEDED: _("Overtaken by a newer request"),
+}
+
+
+@dataclass(frozen=True)
+class ShownStep:
+    """A step as a line with its mark."""
+
+    label: str | Promise
+    state: str
+    percent: int
+
+
+@dataclass(frozen=True)
+class ShownError:
+    """An error in words, with the technical detail behind a click."""
+
+    sentence: str | Promise
+    advice: str | Promise
+    detail: str
+
+
+@dataclass(frozen=True)
+class ShownOperation:
+    """An operation as a page draws it."""
+
+    id: str
+    kind: str
+    label: str
+    state: str
+    state_label: str | Promise
+    is_open: bool
+    steps: tuple[ShownStep, ...]
+    error: ShownError | None
+    created_at: datetime
+    finished_at: datetime | None
+    requested_by: str
+    is_overdue: bool
+    """The host has said nothing of it yet although it is alive."""
+
+
+def shown(operation: Operation, *, requested_by: str = "") -> ShownOperation:
+    """An operation in words; makes no query when `requested_by` was fetched with it."""
+    state = OperationState(operation.state)
+    words: ErrorWords | None = words_for(operation.error_code) if operation.error_code else None
+    return ShownOperation(
+        id=str(operation.id),
+        kind=operation.kind,
+        label=operation.get_kind_display(),
+        state=state.value,
+        state_label=STATE_LABELS[state],
+        is_open=operation.is_open,
+        steps=tuple(_step(raw) for raw in operation.steps),
+        error=ShownError(words.sentence, words.advice, operation.error_detail) if words else None,
+        created_at=operation.created_at,
+        finished_at=operation.finished_at,
+        requested_by=requested_by or (operation.requested_by.get_username() if operation.requested_by else ""),
+        is_overdue=operation.is_open and operation.sent_at is None,
+    )
+
+
+def _step(raw: dict[str, object]) -> ShownStep:
+    try:
+        label: str | Promise = STEP_LABELS[Step(str(raw["step"]))]
+    except ValueError:
+        label = str(raw["step"])
+    return ShownStep(label=label, state=str(raw["state"]), percent=int(str(raw.get("percent", 0))))

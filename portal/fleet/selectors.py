@@ -1,0 +1,49 @@
+"""Reading the fleet."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Count, Q, QuerySet, Sum
+from django.utils import timezone
+
+from portal.fleet.models import Host
+from portal.fleet.placement import Candidate
+from workers.contract.messages import Observed
+from workers.contract.spec import Power
+
+
+def hosts_all() -> QuerySet[Host]:
+    """Every host that ever reported, with `machine_count`."""
+    return Host.objects.annotate(machine_count=Count("machines")).order_by("name")
+
+
+def hosts_alive() -> QuerySet[Host]:
+    """The hosts whose worker was heard within the limit."""
+    limit = timezone.now() - timedelta(seconds=settings.HOST_SILENT_SECONDS)
+    return Host.objects.filter(last_seen__gte=limit)
+
+
+def candidates() -> list[Candidate]:
+    """The living hosts as placement sees them; what was promised and does not run yet is taken off. One query."""
+    promised = Sum(
+        "machines__memory_mib",
+        filter=Q(machines__power=Power.RUNNING) & ~Q(machines__observed=Observed.RUNNING),
+        default=0,
+    )
+    found = []
+    for host in hosts_alive().annotate(promised=promised):
+        facts = host.host_facts
+        if facts is None:
+            continue
+        found.append(
+            Candidate(
+                host_id=host.pk,
+                name=host.name,
+                threads=facts.cpu.threads,
+                memory_free_mib=max(0, host.memory_free_mib - host.promised),
+                disk_free_mib=host.disk_free_mib,
+            )
+        )
+    return found

@@ -1,0 +1,37 @@
+"""The hosts' pages, for administrators; for everybody else they are not there."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from portal.accounts.models import User
+from portal.fleet import selectors
+from portal.fleet.words import kvm_sentence
+
+
+@require_safe
+def host_list(request: HttpRequest) -> HttpResponse:
+    """All hosts."""
+    _administrators_only(request)
+    return render(request, "fleet/list.html", {"hosts": selectors.hosts_all()})
+
+
+@require_safe
+def host_detail(request: HttpRequest, name: str) -> HttpResponse:
+    """One host: what it can do, what it has, what runs on it."""
+    _administrators_only(request)
+    host = get_object_or_404(selectors.hosts_all(), name=name)
+    context = {
+        "host": host,
+        "facts": host.host_facts,
+        "kvm_sentence": kvm_sentence(host.host_facts),
+        "machines": host.machines.select_related("owner").order_by("name")[:200],
+    }
+    return render(request, "fleet/detail.html", context)
+
+
+def _administrators_only(request: HttpRequest) -> None:
+    if not (isinstance(request.user, User) and request.user.is_administrator):
+        raise Http404

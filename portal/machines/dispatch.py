@@ -1,0 +1,87 @@
+"""The outbox: the only place that sends to hosts. Nothing here ever waits for a broker that is away."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from portal.activity.models import OPEN_STATES, Operation
+from workers.contract.messages import TASK_APPLY, TASK_FORGET_IMAGE, ForgetImage, host_queue
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+UNHEARD_SECONDS = 20
+"""A sent message that a living host says nothing of for so long is sent again; applying it twice changes nothing."""
+
+_ASK_WAITS_SECONDS = 90
+log = structlog.get_logger()
+
+
+def send_on_commit(operation: Operation) -> None:
+    """Hand the operation to its host once the transaction is safe."""
+    transaction.on_commit(lambda: send(operation))
+
+
+def send(operation: Operation) -> bool:
+    """Give the message to the broker; False where it is away, then the periodic task tries again."""
+    if operation.host is None:
+        return False
+    if not _publish(TASK_APPLY, operation.message, operation.host.name, operation=str(operation.pk)):
+        return False
+    Operation.objects.filter(pk=operation.pk).update(sent_at=timezone.now())
+    return True
+
+
+def send_outbox() -> int:
+    """Send what was not sent, and again what a living host has not answered; how many were sent."""
+    now = timezone.now()
+    unheard = Q(state="queued", sent_at__lt=now - timedelta(seconds=UNHEARD_SECONDS))
+    # One that was begun reports its progress; a worker that died in it takes it up again by itself when it starts.
+    stuck = Q(state="running", last_word__lt=now - timedelta(seconds=_ASK_WAITS_SECONDS))
+    alive = Q(host__last_seen__gte=now - timedelta(seconds=settings.HOST_SILENT_SECONDS))
+    waiting = (
+        Operation.objects.filter(state__in=OPEN_STATES)
+        .annotate(last_word=Coalesce(F("reported_at"), F("sent_at")))
+        .filter(Q(sent_at__isnull=True) | (alive & (unheard | stuck)))
+        .select_related("host")
+        .order_by("created_at")
+    )
+    sent = 0
+    for operation in waiting[:500]:
+        if not send(operation):
+            break
+        sent += 1
+    return sent
+
+
+def forget_image(image_id: UUID, hosts: list[str]) -> None:
+    """Tell hosts that their copies of an image may go. A copy that stays by a lost message wastes room, no more."""
+    message = ForgetImage(image_id=image_id).to_wire()
+    for host in hosts:
+        _publish(TASK_FORGET_IMAGE, message, host, image=str(image_id))
+
+
+def _publish(task: str, message: Any, host: str, **words: str) -> bool:
+    try:
+        _celery().send_task(task, args=[message], queue=host_queue(host), retry=False)
+    except (OperationalError, OSError) as exc:
+        log.warning("not sent", task=task, host=host, error=str(exc), **words)
+        return False
+    log.info("sent", task=task, host=host, **words)
+    return True
+
+
+def _celery() -> Celery:
+    from portal.celery import app  # noqa: PLC0415  it sets Django up, so it cannot be imported from inside it
+
+    return app

@@ -1,0 +1,140 @@
+"""Writing down what hosts report of machines and operations; a late report never overwrites a newer one."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.fleet.models import Host
+from portal.live import publish
+from portal.machines.models import Machine, Nic
+from workers.contract.errors import ErrorCode
+from workers.contract.messages import (
+    EndReason,
+    MachineObserved,
+    Observed,
+    OperationState,
+    Progress,
+    StepState,
+)
+from workers.contract.spec import Power
+
+_FINAL = (OperationState.DONE, OperationState.FAILED, OperationState.SUPERSEDED)
+_ENDED_FOR_GOOD = (EndReason.GUEST, EndReason.CRASH, EndReason.UNSEEN)
+log = structlog.get_logger()
+
+
+def progress_take(progress: Progress) -> bool:
+    """Write down how far an operation is; False where it is over already or a newer word is known."""
+    now = timezone.now()
+    changes: dict[str, Any] = {
+        "state": progress.state,
+        "sequence": progress.sequence,
+        "reported_at": now,
+    }
+    if progress.steps:
+        changes["steps"] = [_step(progress, step.model_dump(mode="json")) for step in progress.steps]
+    if progress.state in _FINAL:
+        changes["finished_at"] = now
+    if progress.error is not None:
+        changes["error_code"] = progress.error.code
+        changes["error_detail"] = progress.error.detail
+    with transaction.atomic():
+        taken = Operation.objects.filter(
+            pk=progress.operation_id,
+            machine=progress.machine_id,
+            state__in=OPEN_STATES,
+            sequence__lt=progress.sequence,
+        ).update(**changes)
+        if not taken:
+            return False
+        if progress.state is OperationState.FAILED:
+            _take_back(progress)
+        transaction.on_commit(partial(publish.machine_changed, progress.machine_id))
+    log.info("operation", operation=str(progress.operation_id), state=progress.state.value)
+    return True
+
+
+def observed_take(report: MachineObserved) -> bool:
+    """Write down what a machine is; False where a newer report is known or the machine is not this host's."""
+    if report.operation is not None:
+        progress_take(report.operation)
+    with transaction.atomic():
+        rows = Machine.objects.select_for_update().filter(pk=report.machine_id, host__name=report.host)
+        machine = rows.first()
+        if machine is None or machine.observed_sequence >= report.sequence:
+            return False
+        if report.power is Observed.GONE:
+            return _gone(machine, report)
+        changes: dict[str, Any] = {
+            "observed": report.power,
+            "observed_generation": report.generation,
+            "end_reason": report.reason or "",
+            "exit_detail": report.exit_detail,
+            "accelerator": report.accelerator or "",
+        }
+        if report.under_the_hood is not None:
+            changes["under_the_hood"] = report.under_the_hood.model_dump(mode="json")
+        ended = report.power is Observed.OFF and report.reason in _ENDED_FOR_GOOD
+        if ended and report.generation == machine.generation and machine.power == Power.RUNNING:
+            # It ended by itself: nobody wants it to run any more until a person starts it.
+            changes["power"] = Power.OFF
+        news = any(getattr(machine, field) != value for field, value in changes.items())
+        news = _write_nics(machine, report) or news
+        Machine.objects.filter(pk=machine.pk).update(
+            observed_sequence=report.sequence, observed_at=timezone.now(), **changes
+        )
+        if news:
+            transaction.on_commit(partial(publish.machine_changed, machine.pk))
+    return True
+
+
+def host_speaks_otherwise(host: str, version: str) -> None:
+    """A host's report was of a contract that this side does not speak: say so on its page."""
+    if Host.objects.filter(name=host).exclude(refused_version=version[:40]).update(refused_version=version[:40]):
+        publish.fleet_changed()
+
+
+def _gone(machine: Machine, report: MachineObserved) -> bool:
+    """The host has removed every trace: the definition goes too, if that is what was wanted."""
+    if machine.power != Power.GONE or report.generation < machine.generation:
+        return False
+    machine.delete()
+    transaction.on_commit(partial(publish.machine_changed, report.machine_id, machine.owner_id))
+    transaction.on_commit(publish.library_changed)
+    log.info("machine gone", machine=str(report.machine_id))
+    return True
+
+
+def _take_back(progress: Progress) -> None:
+    """A wish that failed is not kept wanting: what is observed is what is wanted, until a person says otherwise."""
+    operation = Operation.objects.get(pk=progress.operation_id)
+    current = Machine.objects.filter(pk=progress.machine_id, generation=progress.generation)
+    if operation.kind == Kind.DELETE:
+        return  # half a deletion is no machine any more; deleting it again goes on where it stopped
+    if progress.error is not None and progress.error.code is ErrorCode.GUEST_IGNORED_SHUTDOWN:
+        if operation.kind == Kind.RESTART:
+            current.update(run=F("run") - 1)
+        current.update(power=Power.RUNNING)
+        return
+    current.exclude(observed=Observed.RUNNING).update(power=Power.OFF)
+
+
+def _step(progress: Progress, step: dict[str, Any]) -> dict[str, Any]:
+    return step | {"state": StepState.DONE.value} if progress.state is OperationState.DONE else step
+
+
+def _write_nics(machine: Machine, report: MachineObserved) -> bool:
+    """The cards as the host sees them; True where something is new."""
+    news = False
+    for card in report.nics:
+        found = {"bridge": card.bridge, "tap": card.tap, "leased_address": card.leased_address or ""}
+        nics = Nic.objects.filter(machine=machine, mac=card.mac)
+        news = bool(nics.exclude(**found).update(**found)) or news
+    return news

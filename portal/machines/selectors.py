@@ -1,0 +1,97 @@
+"""Reading machines, always scoped to what a person may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Q, QuerySet, Sum
+from django.http import Http404
+
+from portal.accounts.models import User
+from portal.activity.models import Operation
+from portal.activity.selectors import newest_operations
+from portal.activity.words import ShownOperation, shown
+from portal.machines.models import Machine
+from portal.machines.status import Seen, Status, status_of
+
+
+@dataclass(frozen=True)
+class ListedMachine:
+    """A row of the list."""
+
+    id: UUID
+    name: str
+    owner: User
+    host_name: str
+    cpus: int
+    memory_mib: int
+    disk_bytes: int
+    addresses: tuple[str, ...]
+    status: Status
+    open_operation: ShownOperation | None
+
+
+def machines_for(user: User, *, query: str = "") -> QuerySet[Machine]:
+    """The machines that a person sees: their own, or all for an administrator; `query` looks in names and addresses."""
+    machines = Machine.objects.all() if user.is_administrator else Machine.objects.filter(owner=user)
+    if query:
+        found = Q(name__icontains=query) | Q(nics__address__icontains=query)
+        if user.is_administrator:
+            found |= Q(owner__username__icontains=query) | Q(host__name__icontains=query)
+        machines = machines.filter(found).distinct()
+    return machines.order_by("name", "id")
+
+
+def machine_for(user: User, machine_id: UUID) -> Machine:
+    """The machine, with host, owner and disc. Raises Http404 where the person may not see it."""
+    machine = machines_for(user).select_related("host", "owner", "disc").filter(pk=machine_id).first()
+    if machine is None:
+        raise Http404
+    return machine
+
+
+def listed(machines: QuerySet[Machine] | Iterable[Machine]) -> list[ListedMachine]:
+    """Rows of the list. Three queries, however many rows."""
+    if isinstance(machines, QuerySet):
+        rows = list(
+            machines.select_related("host", "owner")
+            .prefetch_related("nics")
+            .annotate(disk_bytes=Sum("disks__size_bytes", default=0))
+            .defer("under_the_hood", "exit_detail")
+        )
+    else:
+        rows = list(machines)
+    newest = newest_operations(row.pk for row in rows)
+    return [_listed(row, newest.get(row.pk)) for row in rows]
+
+
+def status_with(machine: Machine, newest: Operation | None) -> Status:
+    """The machine's status; no query where host is fetched with it."""
+    return status_of(
+        Seen(
+            wanted=machine.power,
+            observed=machine.observed,
+            end_reason=machine.end_reason,
+            newest_kind=newest.kind if newest else "",
+            newest_state=newest.state if newest else "",
+            host_is_silent=machine.host.is_silent,
+            host=machine.host.name,
+        )
+    )
+
+
+def _listed(row: Machine, newest: Operation | None) -> ListedMachine:
+    return ListedMachine(
+        id=row.pk,
+        name=row.name,
+        owner=row.owner,
+        host_name=row.host.name,
+        cpus=row.cpus,
+        memory_mib=row.memory_mib,
+        disk_bytes=getattr(row, "disk_bytes", 0),
+        addresses=tuple(nic.address for nic in row.nics.all()),
+        status=status_with(row, newest),
+        open_operation=shown(newest) if newest and newest.is_open else None,
+    )

@@ -1,0 +1,209 @@
+"""What people do with machines. Each call is one transaction: the change, its Operation, and the message for the host."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+
+from portal.accounts.models import User
+from portal.activity.models import Kind, Operation
+from portal.fleet.models import Host
+from portal.fleet.placement import Candidate, Needs, NoRoom, place
+from portal.fleet.selectors import candidates
+from portal.images.models import Image
+from portal.live import publish
+from portal.machines import dispatch
+from portal.machines.models import Disk, Machine, Nic
+from portal.machines.specs import spec_of
+from portal.networks.models import Network
+from portal.networks.services import free_address, new_mac
+from portal.refusal import Refused
+from workers.contract.messages import ApplyMachine, Observed
+from workers.contract.spec import MIB, BootFrom, DiskBus, DiskKind, NicModel, Power, StopMode
+
+
+@dataclass(frozen=True)
+class MachineWish:
+    """What a person asks for. Memory in MiB, disk in bytes."""
+
+    name: str
+    image: Image | None
+    cpus: int
+    memory_mib: int
+    disk_bytes: int
+    disk_kind: DiskKind
+    network: Network
+    disk_bus: DiskBus = DiskBus.VIRTIO
+    nic_model: NicModel = NicModel.VIRTIO
+
+
+def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Operation:
+    """Define a machine, choose its host, and have it made and started. Raises Refused."""
+    name = clean_name(wish.name)
+    fixed_mib = wish.disk_bytes // MIB if wish.disk_kind is DiskKind.FIXED else 0
+    try:
+        with transaction.atomic():
+            if owner.machines.filter(name=name).exists():
+                raise Refused(_("You have a machine of this name already. Choose another name."), "name")
+            chosen = _choose_host(Needs(wish.cpus, wish.memory_mib, fixed_mib + 64))
+            host = Host.objects.select_for_update().get(pk=chosen.host_id)
+            machine = Machine.objects.create(
+                owner=owner,
+                host=host,
+                name=name,
+                cpus=wish.cpus,
+                memory_mib=wish.memory_mib,
+                disc=wish.image,
+                boot_from=BootFrom.DISC if wish.image else BootFrom.DISK,
+                run=1,
+                power=Power.RUNNING,
+            )
+            Disk.objects.create(
+                machine=machine, position=0, size_bytes=wish.disk_bytes, kind=wish.disk_kind, bus=wish.disk_bus
+            )
+            Nic.objects.create(
+                machine=machine,
+                host=host,
+                network=wish.network,
+                position=0,
+                mac=new_mac(),
+                address=free_address(wish.network, host),
+                model=wish.nic_model,
+            )
+            return _record(machine, Kind.CREATE, requested_by)
+    except IntegrityError as exc:  # somebody was quicker with the name, the address or the disc's deletion
+        raise Refused(_("Something changed at the same moment. Nothing was made: please try again.")) from exc
+
+
+def machine_start(*, machine: Machine, by: User) -> Operation:
+    """Start a machine that is off. Raises Refused."""
+    with transaction.atomic():
+        row = _wanted(machine)
+        if row.observed == Observed.RUNNING:
+            raise Refused(_("The machine is running already."))
+        return _change(row, Kind.START, by, power=Power.RUNNING, run=row.run + 1)
+
+
+def machine_shut_down(*, machine: Machine, by: User) -> Operation:
+    """Ask the machine's system to shut down. Raises Refused."""
+    with transaction.atomic():
+        row = _running(machine)
+        return _change(row, Kind.SHUT_DOWN, by, power=Power.OFF, stop_mode=StopMode.ASK)
+
+
+def machine_restart(*, machine: Machine, by: User) -> Operation:
+    """Ask the machine's system to shut down, then start it anew. Raises Refused."""
+    with transaction.atomic():
+        row = _running(machine)
+        return _change(row, Kind.RESTART, by, power=Power.RUNNING, stop_mode=StopMode.ASK, run=row.run + 1)
+
+
+def machine_force_off(*, machine: Machine, by: User) -> Operation:
+    """Cut the machine off, as if its plug were pulled. Raises Refused."""
+    with transaction.atomic():
+        row = _wanted(machine)
+        if row.observed == Observed.OFF and row.power == Power.OFF:
+            raise Refused(_("The machine is off already."))
+        return _change(row, Kind.FORCE_OFF, by, power=Power.OFF, stop_mode=StopMode.FORCE)
+
+
+def machine_finish_installation(*, machine: Machine, by: User) -> Operation:
+    """Take the disc out and boot from the disk from now on. Raises Refused."""
+    with transaction.atomic():
+        row = _wanted(machine)
+        return _change(row, Kind.FINISH_INSTALLATION, by, disc=None, boot_from=BootFrom.DISK)
+
+
+def machine_insert_disc(*, machine: Machine, disc: Image | None, by: User) -> Operation:
+    """Put a disc into the drive, or take it out (None). Raises Refused."""
+    with transaction.atomic():
+        row = _wanted(machine)
+        if row.disc_id == (disc.pk if disc else None):
+            raise Refused(_("That is in the drive already.") if disc else _("The drive is empty already."))
+        boot_from = BootFrom.DISC if disc else BootFrom.DISK
+        return _change(row, Kind.INSERT_DISC, by, disc=disc, boot_from=boot_from)
+
+
+def machine_delete(*, machine: Machine, name: str, by: User) -> Operation:
+    """Remove a machine with all that is on its disks. `name` is typed by the person. Raises Refused."""
+    with transaction.atomic():
+        row = Machine.objects.select_for_update(of=("self",)).select_related("host").get(pk=machine.pk)
+        if name.strip() != row.name:
+            raise Refused(_("The name does not match. Nothing was deleted."), "name")
+        return _change(row, Kind.DELETE, by, power=Power.GONE, stop_mode=StopMode.FORCE)
+
+
+def clean_name(raw: str) -> str:
+    """A machine's name: 1 to 63 visible characters. Raises Refused."""
+    name = " ".join(raw.split())
+    if not name:
+        raise Refused(_("The machine needs a name."), "name")
+    if len(name) > 63:
+        raise Refused(_("A name has at most 63 characters."), "name")
+    if any(unicodedata.category(character).startswith("C") for character in name):
+        raise Refused(_("A name has visible characters only."), "name")
+    return name
+
+
+def _choose_host(needs: Needs) -> Candidate:
+    match place(candidates(), needs):
+        case Candidate() as chosen:
+            return chosen
+        case NoRoom(short_of="cpus", most=most):
+            raise Refused(_("No host has that many CPUs: the most is %(most)d.") % {"most": most}, "cpus")
+        case NoRoom(short_of="memory", most=most):
+            words = _("No host has that much memory free: the most is %(most).1f GiB now.")
+            raise Refused(words % {"most": most / 1024}, "memory_gib")
+        case NoRoom(most=most):
+            words = _("No host has that much disk space free: the most is %(most)d GiB now.")
+            raise Refused(words % {"most": most // 1024}, "disk_gib")
+        case _:
+            raise Refused(_("No host is reachable now, so nothing was made. Try again in a minute."))
+
+
+def _wanted(machine: Machine) -> Machine:
+    """The machine's row, locked, unless it is being deleted."""
+    row = Machine.objects.select_for_update(of=("self",)).select_related("host", "disc").get(pk=machine.pk)
+    if row.power == Power.GONE:
+        raise Refused(_("The machine is being deleted."))
+    return row
+
+
+def _running(machine: Machine) -> Machine:
+    row = _wanted(machine)
+    if row.observed != Observed.RUNNING:
+        raise Refused(_("The machine is not running."))
+    return row
+
+
+def _change(row: Machine, kind: Kind, by: User, **changes: object) -> Operation:
+    """Write a new generation of what is wanted, and its operation."""
+    for field, value in changes.items():
+        setattr(row, field, value)
+    row.generation += 1
+    row.save(update_fields=[*changes, "generation"])
+    return _record(row, kind, by)
+
+
+def _record(machine: Machine, kind: Kind, by: User) -> Operation:
+    operation = Operation(
+        kind=kind,
+        machine=machine,
+        machine_name=machine.name,
+        host=machine.host,
+        requested_by=by,
+        generation=machine.generation,
+    )
+    operation.message = ApplyMachine(operation_id=operation.pk, spec=spec_of(machine)).to_wire()
+    operation.save(force_insert=True)
+    dispatch.send_on_commit(operation)
+    _tell(machine.pk)
+    return operation
+
+
+def _tell(machine_id: UUID) -> None:
+    transaction.on_commit(lambda: publish.machine_changed(machine_id))

@@ -1,0 +1,75 @@
+"""What arrives on queue "portal" and what is done from time to time: parse, call a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery import shared_task
+
+from portal.console.services import tickets_clear_expired
+from portal.fleet.services import heartbeat_take
+from portal.images.services import clear_expired_uploads
+from portal.machines import dispatch, reports
+from workers.contract.errors import MessageError, VersionError
+from workers.contract.messages import (
+    TASK_HEARTBEAT,
+    TASK_OBSERVED,
+    TASK_PROGRESS,
+    Heartbeat,
+    MachineObserved,
+    Progress,
+)
+from workers.contract.version import from_wire
+
+log = structlog.get_logger()
+
+
+@shared_task(name=TASK_PROGRESS)
+def progress(wire: Any) -> None:
+    """An operation went on."""
+    try:
+        reports.progress_take(from_wire(Progress, wire))
+    except MessageError as exc:
+        log.warning("report refused", error=exc.detail)
+
+
+@shared_task(name=TASK_OBSERVED)
+def observed(wire: Any) -> None:
+    """A machine was looked at."""
+    try:
+        reports.observed_take(from_wire(MachineObserved, wire))
+    except MessageError as exc:
+        log.warning("report refused", error=exc.detail)
+
+
+@shared_task(name=TASK_HEARTBEAT)
+def heartbeat(wire: Any) -> None:
+    """A host is alive, with these machines."""
+    try:
+        beat = from_wire(Heartbeat, wire)
+    except VersionError as exc:
+        body = wire.get("body") if isinstance(wire, dict) else None
+        if isinstance(body, dict):
+            reports.host_speaks_otherwise(str(body.get("host", "")), str(wire.get("version")))
+        log.warning("heartbeat refused", error=exc.detail)
+        return
+    except MessageError as exc:
+        log.warning("heartbeat refused", error=exc.detail)
+        return
+    if heartbeat_take(beat):
+        for machine in beat.machines:
+            reports.observed_take(machine)
+
+
+@shared_task(name="portal.send_outbox")
+def send_outbox() -> None:
+    """Send what waits."""
+    dispatch.send_outbox()
+
+
+@shared_task(name="portal.clear_expired")
+def clear_expired() -> None:
+    """Remove console tickets and uploads that nobody came back for."""
+    tickets_clear_expired()
+    clear_expired_uploads()

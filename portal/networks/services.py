@@ -1,0 +1,39 @@
+"""Networks and the addresses in them."""
+
+from __future__ import annotations
+
+import secrets
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from portal.fleet.models import Host
+from portal.refusal import Refused
+from portal.networks.models import Network
+
+PRIVATE = "private"
+
+
+def private_network() -> Network:
+    """The network that is there from the start: NAT, ready by default."""
+    network, _created = Network.objects.get_or_create(name=PRIVATE, defaults={"subnet": settings.PRIVATE_SUBNET})
+    return network
+
+
+def free_address(network: Network, host: Host) -> str:
+    """The lowest free guest address of the network on this host. Raises Refused where all are taken.
+
+    Call it in the transaction that uses the address; a unique constraint holds it against a neighbour's.
+    """
+    taken = set(host.nics.filter(network=network).values_list("address", flat=True))
+    hosts = network.range.hosts()
+    next(hosts)  # the first is the host's own
+    for address in hosts:
+        if str(address) not in taken:
+            return str(address)
+    raise Refused(_("All addresses of the network “%(name)s” are in use on this host.") % {"name": network.name}, "network")
+
+
+def new_mac() -> str:
+    """A random MAC of the range that qemu guests use."""
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))

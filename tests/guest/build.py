@@ -1,0 +1,93 @@
+"""Building the test guest: Debian's cloud kernel, a static busybox and one script, as a disc that boots in seconds."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from launch.bootable_disc import make_bootable_disc
+
+CACHE = Path(__file__).parents[2] / ".cache" / "guest"
+_INIT = Path(__file__).with_name("init")
+_MODULES = (
+    "virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover",
+    "net_failover", "virtio_net", "virtio_blk", "evdev", "button",
+)  # fmt: skip
+_BUSYBOX = Path("/bin/busybox")
+
+
+def guest_disc(role: str, **words: str) -> Path:
+    """A bootable disc on which the guest plays `role`; `words` are handed to it on the kernel's command line."""
+    arguments = f"console=ttyS0 console=tty0 quiet panic=-1 offshoot.role={role} " + " ".join(
+        f"offshoot.{key}={value}" for key, value in sorted(words.items())
+    )
+    kernel, initrd = kernel_and_initrd()
+    digest = hashlib.sha256(arguments.encode() + initrd.name.encode()).hexdigest()[:16]
+    target = CACHE / f"{role}-{digest}.iso"
+    if not target.exists():
+        make_bootable_disc(target, kernel=kernel, initrd=initrd, arguments=arguments, label="OFFSHOOT_TEST")
+    return target
+
+
+def kernel_and_initrd() -> tuple[Path, Path]:
+    """The guest's kernel and its initial RAM disk; made on the first call and kept in .cache."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kernel = CACHE / "vmlinuz"
+        modules = CACHE / "modules"
+        if not (kernel.exists() and modules.exists()):
+            _fetch_kernel(kernel, modules)
+        initrd = CACHE / f"initrd-{hashlib.sha256(_INIT.read_bytes()).hexdigest()[:16]}.gz"
+        if not initrd.exists():
+            _make_initrd(initrd, modules)
+        return kernel, initrd
+
+
+def _fetch_kernel(kernel: Path, modules: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="offshoot-kernel-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # apt downloads as its own account
+        depends = _run("apt-cache", "depends", "linux-image-cloud-amd64", cwd=folder)
+        package = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends)
+        if package is None:
+            raise RuntimeError(f"linux-image-cloud-amd64 names no kernel: {depends}")
+        _run("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package.group(1), cwd=folder)
+        [archive] = folder.glob("*.deb")
+        _run("dpkg", "-x", str(archive), "tree", cwd=folder)
+        draft = modules.with_suffix(".draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        for module in _MODULES:
+            for found in folder.glob(f"tree/lib/modules/*/kernel/**/{module}.ko"):
+                shutil.copy(found, draft)
+        [image] = folder.glob("tree/boot/vmlinuz-*")
+        shutil.copy(image, kernel)
+        draft.rename(modules)
+
+
+def _make_initrd(target: Path, modules: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="offshoot-initrd-") as name:
+        tree = Path(name)
+        for folder in ("bin", "proc", "sys", "dev", "etc"):
+            (tree / folder).mkdir()
+        shutil.copy(_BUSYBOX, tree / "bin" / "busybox")
+        (tree / "bin" / "sh").symlink_to("busybox")
+        shutil.copytree(modules, tree / "modules")
+        shutil.copy(_INIT, tree / "init")
+        (tree / "init").chmod(0o755)
+        draft = target.with_suffix(".draft")
+        with draft.open("wb") as out:
+            subprocess.run(
+                "find . | cpio -o -H newc --quiet | gzip -9", shell=True, cwd=tree, stdout=out, check=True
+            )
+        draft.replace(target)
+
+
+def _run(*argv: str, cwd: Path) -> str:
+    return subprocess.run(argv, cwd=cwd, check=True, capture_output=True, text=True, timeout=300).stdout

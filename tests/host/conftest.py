@@ -1,0 +1,56 @@
+"""One host in its namespace, with the internet behind it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.broker import Broker, PortalsEar
+from tests.lab.host import LabHost
+from tests.lab.network import HostNetwork
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path, since sockets lie below it; open to the accounts that qemu and dnsmasq run as."""
+    path = Path(tempfile.mkdtemp(prefix="ofs-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def broker(folder: Path) -> Iterator[Broker]:
+    """A real Redis."""
+    broker = Broker(folder / "redis")
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def ear(broker: Broker) -> Iterator[PortalsEar]:
+    """The portal's side of the broker."""
+    ear = PortalsEar(broker)
+    yield ear
+    ear.close()
+
+
+@pytest.fixture
+def network(folder: Path) -> Iterator[HostNetwork]:
+    """The host's network."""
+    network = HostNetwork(folder)
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def host(folder: Path, broker: Broker, network: HostNetwork) -> Iterator[LabHost]:
+    """A running worker."""
+    host = LabHost("rack-1", folder / "host", broker, network)
+    host.start()
+    yield host
+    host.close()

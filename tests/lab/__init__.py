@@ -1,0 +1,1 @@
+"""The tests' laboratory: real brokers, networks, hosts and guests, each of which takes itself away again."""

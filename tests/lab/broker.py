@@ -1,0 +1,183 @@
+"""A Redis of the test's own on a unix socket, and an ear on the queue that hosts report to."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import redis
+from celery import Celery
+from kombu import Connection, Consumer, Queue
+
+from tests.lab.waiting import wait_for
+from workers.contract.messages import (
+    PORTAL_QUEUE,
+    TASK_APPLY,
+    TASK_HEARTBEAT,
+    TASK_OBSERVED,
+    TASK_PROGRESS,
+    ApplyMachine,
+    Heartbeat,
+    MachineObserved,
+    OperationState,
+    Progress,
+    host_queue,
+)
+from workers.contract.version import Message, from_wire
+
+
+class Broker:
+    """A running Redis."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+        self.socket = folder / "redis.sock"
+        self.url = f"redis+socket://{self.socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it (again)."""
+        self._process = subprocess.Popen(
+            [
+                "redis-server",
+                "--port",
+                "0",
+                "--unixsocket",
+                str(self.socket),
+                "--save",
+                "",
+                "--dir",
+                str(self._folder),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        wait_for("Redis answers", self._answers, seconds=10)
+
+    def close(self) -> None:
+        """Stop it; safe to call twice."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+            self._process = None
+
+    def _answers(self) -> bool:
+        client = redis.Redis(unix_socket_path=str(self.socket))
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+        finally:
+            client.close()
+
+
+_MODELS: dict[str, type[Message]] = {
+    TASK_PROGRESS: Progress,
+    TASK_OBSERVED: MachineObserved,
+    TASK_HEARTBEAT: Heartbeat,
+}
+
+
+class PortalsEar:
+    """Stands where the portal stands: sends specs to hosts, collects their reports."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._app = Celery("ear", broker=broker.url)
+        self._app.conf.update(task_serializer="json", task_publish_retry=False)
+        self._url = broker.url
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._reports: list[Message] = []
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def ask(self, host: str, message: ApplyMachine) -> None:
+        """Send a wish to a host's queue."""
+        self._app.send_task(TASK_APPLY, args=[message.to_wire()], queue=host_queue(host), retry=False)
+
+    def reports(self) -> list[Message]:
+        """Everything that hosts have said so far."""
+        with self._lock:
+            return list(self._reports)
+
+    def progress(self, operation_id: UUID) -> list[Progress]:
+        """What was said of an operation."""
+        return [r for r in self.reports() if isinstance(r, Progress) and r.operation_id == operation_id]
+
+    def end_of(self, operation_id: UUID, *, seconds: float = 60) -> Progress:
+        """Wait until the operation has ended, and how."""
+        final = (OperationState.DONE, OperationState.FAILED, OperationState.SUPERSEDED)
+
+        def ended() -> Progress | None:
+            return next((r for r in self.progress(operation_id) if r.state in final), None)
+
+        return wait_for(
+            f"operation {operation_id} ends; heard {self.progress(operation_id)}", ended, seconds=seconds
+        )
+
+    def observed(
+        self, machine_id: UUID, fits: Callable[[MachineObserved], bool], *, seconds: float = 30
+    ) -> MachineObserved:
+        """Wait until a host says something of the machine that fits."""
+
+        def fitting() -> MachineObserved | None:
+            mine = []
+            for report in self.reports():
+                machines = report.machines if isinstance(report, Heartbeat) else (report,)
+                mine += [m for m in machines if isinstance(m, MachineObserved) and m.machine_id == machine_id]
+            return next((m for m in reversed(mine) if fits(m)), None)
+
+        return wait_for(f"a fitting report of machine {machine_id}", fitting, seconds=seconds)
+
+    def heartbeat(self, host: str, *, since: int = 0, seconds: float = 30) -> Heartbeat:
+        """Wait for a heartbeat of the host that is later than `since` (a sequence)."""
+
+        def beat() -> Heartbeat | None:
+            beats = [
+                r
+                for r in self.reports()
+                if isinstance(r, Heartbeat) and r.host == host and r.sequence > since
+            ]
+            return beats[-1] if beats else None
+
+        return wait_for(f"{host} beats", beat, seconds=seconds)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.set()
+        self._thread.join(10)
+        self._app.close()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with Connection(self._url) as connection:
+                    queue = Queue(PORTAL_QUEUE)
+                    with Consumer(connection, queues=[queue], callbacks=[self._take], accept=["json"]):
+                        while not self._stop.is_set():
+                            try:
+                                connection.drain_events(timeout=0.2)
+                            except TimeoutError:
+                                continue
+            except (OSError, redis.ConnectionError, connection_errors()):
+                time.sleep(0.1)
+
+    def _take(self, body: Any, message: Any) -> None:
+        model = _MODELS[message.headers["task"]]
+        report = from_wire(model, body[0][0])
+        with self._lock:
+            self._reports.append(report)
+        message.ack()
+
+
+def connection_errors() -> type[Exception]:
+    """What kombu raises where the broker is away."""
+    from kombu.exceptions import OperationalError
+
+    return OperationalError  # type: ignore[no-any-return]  # kombu is untyped

@@ -1,0 +1,168 @@
+"""A host: the product's own worker as a process of its own, in its own namespace, on its own state folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from tests.lab.broker import Broker
+from tests.lab.network import OUTSIDE, HostNetwork
+from tests.lab.waiting import wait_for
+from workers.contract.spec import DiscSpec
+from workers.host.locks import is_held
+from workers.plan.names import MachineFolder, StateFolder
+
+FLEET_KEY = "a key for tests only"
+ROOT = Path(__file__).parents[2]
+
+
+class LabHost:
+    """A worker that can be started, killed and asked what is on its host."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        broker: Broker,
+        network: HostNetwork,
+        *,
+        portal_url: str = "",
+        **environ: str,
+    ) -> None:
+        self.name = name
+        self.network = network
+        self.state = StateFolder(folder)
+        folder.mkdir(exist_ok=True)
+        key = folder / "fleet.key"
+        if not key.exists():
+            key.write_text(FLEET_KEY)
+        self.log = folder / "worker.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environ = {
+            # A clean environment: Celery takes DJANGO_SETTINGS_MODULE for an order to load Django.
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "OFFSHOOT_HOST_NAME": name,
+            "OFFSHOOT_HOST_STATE": str(folder),
+            "OFFSHOOT_FLEET_KEY_FILE": str(key),
+            "OFFSHOOT_BROKER_URL": broker.url,
+            "OFFSHOOT_DNS_UPSTREAM": OUTSIDE,
+            "OFFSHOOT_PORTAL_URL": portal_url or "http://127.0.0.1:9",
+            **environ,
+        }
+
+    def start(self) -> None:
+        """Start the worker, as the product does."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                (
+                    *self.network.enter(), sys.executable, "-m", "celery", "-A", "workers.celery", "worker",
+                    "--pool=threads", "--concurrency=8", "--without-mingle", "--without-gossip",
+                    "--queues", f"host.{self.name}", "--hostname", self.name,
+                ),
+                cwd=ROOT, env=self._environ, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def kill(self) -> None:
+        """SIGKILL the worker, in the middle of whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def stop(self) -> None:
+        """End the worker in the orderly way."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(30)
+            self._process = None
+
+    def wait_for_death(self, *, seconds: float = 60) -> None:
+        """Wait until the worker has died by itself."""
+        assert self._process is not None
+        self._process.wait(seconds)
+        self._process = None
+
+    def set(self, **environ: str) -> None:
+        """Settings for the next start; an empty one is taken away."""
+        for key, value in environ.items():
+            if value:
+                self._environ[key] = value
+            else:
+                self._environ.pop(key, None)
+
+    def put_disc(self, image_id: UUID, disc: Path) -> DiscSpec:
+        """Lay a disc into the host's cache, as if it had been fetched."""
+        import hashlib
+
+        self.state.images.mkdir(parents=True, exist_ok=True)
+        target = self.state.images / f"{image_id}.iso"
+        shutil.copy(disc, target)
+        target.chmod(0o644)
+        digest = hashlib.sha256(disc.read_bytes()).hexdigest()
+        return DiscSpec(image_id=image_id, size_bytes=disc.stat().st_size, sha256=digest)
+
+    def folder(self, machine_id: UUID) -> MachineFolder:
+        """Where the machine lies."""
+        return self.state.machine(machine_id)
+
+    def said(self, machine_id: UUID) -> dict[str, str]:
+        """What the test guest has said on its serial port so far; a later word replaces an earlier one."""
+        log = self.folder(machine_id).console_log
+        words: dict[str, str] = {}
+        if log.exists():
+            for line in log.read_text(errors="replace").splitlines():
+                if "OFFSHOOT " in line:
+                    key, _, value = line.partition("OFFSHOOT ")[2].partition(" ")
+                    words[key] = value.strip()
+        return words
+
+    def heard(self, machine_id: UUID, key: str, *, seconds: float = 60) -> str:
+        """Wait until the guest has said `key`; what it said."""
+        try:
+            wait_for(f"the guest says {key!r}", lambda: key in self.said(machine_id), seconds=seconds)
+        except AssertionError as exc:
+            raise AssertionError(
+                f"{exc}; it said {self.said(machine_id)}; worker: {self.words()[-2000:]}"
+            ) from exc
+        return self.said(machine_id)[key]
+
+    def words(self) -> str:
+        """The worker's own log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def qemus(self) -> list[int]:
+        """The qemu processes of this host's machines."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                command = path.read_bytes()
+            except OSError:
+                continue
+            if command.startswith(b"qemu-system") and str(self.state.machines).encode() in command:
+                found.append(int(path.parent.name))
+        return found
+
+    def close(self) -> None:
+        """Take away everything: worker, machines, dnsmasq, files."""
+        self.kill()
+        for pid in self.qemus():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        for path in self.state.networks.glob("*/dnsmasq.pid"):
+            try:
+                pid = int(path.read_text())
+                if b"dnsmasq" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            except (OSError, ValueError):
+                pass
+        for path in self.state.machines.glob("*/life.lock"):
+            wait_for("qemu is gone", lambda path=path: not is_held(path), seconds=10)  # type: ignore[misc]
+        shutil.rmtree(self.state.root, ignore_errors=True)

@@ -1,0 +1,115 @@
+"""A host's network namespace with 'the internet' behind it: a web server and a name server in a namespace of their own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.lab.waiting import wait_for
+
+OUTSIDE = "203.0.113.2"
+HOST_OUTSIDE = "203.0.113.1"
+NAME = "mirror.example.org"
+NAME_ADDRESS = "203.0.113.77"
+PAGE = "a page from the internet"
+
+_SERVER = """
+import http.server
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = {page!r}.encode() if self.path == "/page.txt" else self.client_address[0].encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *a): pass
+http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Page).serve_forever()
+"""
+
+
+class HostNetwork:
+    """Two namespaces and the wire between them."""
+
+    def __init__(self, folder: Path, *, internet: bool = True) -> None:
+        if os.geteuid() != 0:
+            raise RuntimeError("network tests need root: they make namespaces")
+        word = secrets.token_hex(3)
+        self.host = f"ofs-{word}-host"
+        self._internet = f"ofs-{word}-out" if internet else ""
+        self._processes: list[subprocess.Popen[bytes]] = []
+        _ip("netns", "add", self.host)
+        self.inside("ip", "link", "set", "lo", "up")
+        if not internet:
+            return
+        _ip("netns", "add", self._internet)
+        _ip("-n", self._internet, "link", "set", "lo", "up")
+        _ip(
+            "link",
+            "add",
+            f"v{word}h",
+            "netns",
+            self.host,
+            "type",
+            "veth",
+            "peer",
+            f"v{word}i",
+            "netns",
+            self._internet,
+        )
+        for namespace, link, address in (
+            (self.host, f"v{word}h", HOST_OUTSIDE),
+            (self._internet, f"v{word}i", OUTSIDE),
+        ):
+            _ip("-n", namespace, "addr", "add", f"{address}/24", "dev", link)
+            _ip("-n", namespace, "link", "set", link, "up")
+        _ip("-n", self.host, "route", "add", "default", "via", OUTSIDE)
+        self._start(folder, sys.executable, "-c", _SERVER.format(page=PAGE))
+        self._start(
+            folder, "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null",
+            "--pid-file", "--local=/example.org/", f"--address=/{NAME}/{NAME_ADDRESS}", "--user=root", "--log-facility=-",
+        )  # fmt: skip
+        wait_for("the internet's page", lambda: self._listens(8080) and self._listens(53), seconds=10)
+
+    def inside(self, *argv: str, check: bool = True) -> str:
+        """Run a program in the host's namespace; its output."""
+        return subprocess.run(
+            ("ip", "netns", "exec", self.host, *argv), check=check, capture_output=True, text=True, timeout=30
+        ).stdout
+
+    def enter(self) -> tuple[str, ...]:
+        """What to put before a command so that it runs in the host's namespace."""
+        return ("ip", "netns", "exec", self.host)
+
+    def links(self) -> set[str]:
+        """The interfaces of the host that the product made."""
+        lines = self.inside("ip", "-o", "link").splitlines()
+        names = {line.split(":")[1].strip().partition("@")[0] for line in lines}
+        return {name for name in names if name.startswith(("ob", "ot"))}
+
+    def rules(self) -> str:
+        """The firewall's rules in force on the host."""
+        return self.inside("nft", "list", "ruleset")
+
+    def close(self) -> None:
+        """Stop the servers, remove the namespaces."""
+        for process in self._processes:
+            process.terminate()
+            process.wait(10)
+        for namespace in (self.host, self._internet):
+            if namespace:
+                subprocess.run(("ip", "netns", "del", namespace), check=False, capture_output=True)
+
+    def _start(self, folder: Path, *argv: str) -> None:
+        with (folder / "internet.log").open("ab") as log:
+            self._processes.append(
+                subprocess.Popen(("ip", "netns", "exec", self._internet, *argv), stdout=log, stderr=log)
+            )
+
+    def _listens(self, port: int) -> bool:
+        argv = ("ip", "netns", "exec", self._internet, "ss", "-Htln", f"sport = :{port}")
+        return bool(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+
+def _ip(*argv: str) -> None:
+    subprocess.run(("ip", *argv), check=True, timeout=30)
