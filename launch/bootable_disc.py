@@ -32,10 +32,10 @@ def make_bootable_disc(target: Path, *, kernel: Path, initrd: Path, arguments: s
             f"  append initrd=/initrd.gz {arguments}\n"
         )
         draft = target.with_suffix(".draft")
-        boot = ("-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat")
+        boot: tuple[str, ...] = ("-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat", "-no-emul-boot")
+        boot += ("-boot-load-size", "4", "-boot-info-table")
         finished = subprocess.run(
-            ("xorriso", "-as", "mkisofs", "-quiet", "-V", label, "-o", str(draft), *boot)
-            + ("-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", str(tree)),
+            ("xorriso", "-as", "mkisofs", "-quiet", "-V", label, "-o", str(draft), *boot, str(tree)),
             capture_output=True,
             text=True,
             check=False,

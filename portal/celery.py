@@ -46,7 +46,7 @@ app.conf.update(
         },
     },
 )
-app.autodiscover_tasks(["portal.machines", "portal.fleet", "portal.images", "portal.console"])
+app.autodiscover_tasks(["portal.machines", "portal.fleet"])
 
 
 @setup_logging.connect

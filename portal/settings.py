@@ -33,6 +33,7 @@ _origin = urlsplit(ORIGIN)
 _over_tls = _origin.scheme == "https"
 ALLOWED_HOSTS = sorted({_origin.hostname or "127.0.0.1", "127.0.0.1", "localhost", "[::1]"})
 CSRF_TRUSTED_ORIGINS = [ORIGIN]
+CSRF_FAILURE_VIEW = "portal.accounts.views.csrf_failed"
 _port = f":{_origin.port}" if _origin.port else ""
 WEBSOCKET_ORIGINS = [ORIGIN, *(f"{_origin.scheme}://{name}{_port}" for name in ALLOWED_HOSTS)]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _over_tls else None

@@ -8,7 +8,7 @@ import warnings
 
 import structlog
 from celery import Celery
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init, worker_shutdown
 
 from workers.config import HostConfig, host_config

@@ -26,7 +26,9 @@ WORDS: dict[ErrorCode, ErrorWords] = {
     ErrorCode.BAD_MESSAGE: ErrorWords(
         _("The host did not understand what it was asked, and did nothing."), _ADMINISTRATOR
     ),
-    ErrorCode.BRIDGE_FAILED: ErrorWords(_("The host could not prepare the machine's network."), _ADMINISTRATOR),
+    ErrorCode.BRIDGE_FAILED: ErrorWords(
+        _("The host could not prepare the machine's network."), _ADMINISTRATOR
+    ),
     ErrorCode.COMMAND_FAILED: ErrorWords(_("A program on the host failed."), _AGAIN),
     ErrorCode.COMMAND_TIMED_OUT: ErrorWords(
         _("A program on the host took too long and was stopped."),
@@ -73,8 +75,12 @@ WORDS: dict[ErrorCode, ErrorWords] = {
         _("The network's addresses are in use on the host already."),
         _("Nothing was lost. An administrator has to choose another range: OFFSHOOT_PRIVATE_SUBNET."),
     ),
-    ErrorCode.SUPERSEDED: ErrorWords(_("A newer request took the place of this one."), _("There is nothing to do.")),
-    ErrorCode.TAP_FAILED: ErrorWords(_("The host could not connect the machine to its network."), _ADMINISTRATOR),
+    ErrorCode.SUPERSEDED: ErrorWords(
+        _("A newer request took the place of this one."), _("There is nothing to do.")
+    ),
+    ErrorCode.TAP_FAILED: ErrorWords(
+        _("The host could not connect the machine to its network."), _ADMINISTRATOR
+    ),
     ErrorCode.VERSION_UNKNOWN: ErrorWords(
         _("The host's software is of another version than this site's and refused the request."),
         _("Nothing was lost. An administrator has to bring both to the same version."),

@@ -83,7 +83,8 @@ def shown(operation: Operation, *, requested_by: str = "") -> ShownOperation:
         error=ShownError(words.sentence, words.advice, operation.error_detail) if words else None,
         created_at=operation.created_at,
         finished_at=operation.finished_at,
-        requested_by=requested_by or (operation.requested_by.get_username() if operation.requested_by else ""),
+        requested_by=requested_by
+        or (operation.requested_by.get_username() if operation.requested_by else ""),
         is_overdue=operation.is_open and operation.sent_at is None,
     )
 

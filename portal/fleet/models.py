@@ -53,3 +53,17 @@ class Host(models.Model):
         """Machines here run under TCG: KVM was tried and does not work."""
         facts = self.host_facts
         return facts is not None and facts.kvm is not None and facts.kvm.answer is not KvmAnswer.WORKS
+
+    @property
+    def memory_used_percent(self) -> int:
+        """How much of the memory is taken, for a bar."""
+        return _used(self.memory_free_mib, self.memory_total_mib)
+
+    @property
+    def disk_used_percent(self) -> int:
+        """How much of the disk is taken, for a bar."""
+        return _used(self.disk_free_mib, self.disk_total_mib)
+
+
+def _used(free: int, total: int) -> int:
+    return round(100 * (total - free) / total) if total else 0

@@ -24,7 +24,9 @@ def heartbeat_take(beat: Heartbeat) -> bool:
         host = Host.objects.select_for_update().get(name=beat.host)
         if host.sequence >= beat.sequence:
             return False
-        news = host.is_silent or host.refused_version != "" or host.facts != beat.facts.model_dump(mode="json")
+        news = (
+            host.is_silent or host.refused_version != "" or host.facts != beat.facts.model_dump(mode="json")
+        )
         moved = abs(host.memory_free_mib - beat.usage.memory_free_mib) > host.memory_total_mib // 100
         Host.objects.filter(pk=host.pk, sequence__lt=beat.sequence).update(
             sequence=beat.sequence,
@@ -52,7 +54,9 @@ def silence_notice() -> list[str]:
     silent = Host.objects.filter(shown_silent=False, last_seen__isnull=False).exclude(pk__in=hosts_alive())
     names = []
     for host in silent:
-        if Host.objects.filter(pk=host.pk, shown_silent=False, last_seen=host.last_seen).update(shown_silent=True):
+        if Host.objects.filter(pk=host.pk, shown_silent=False, last_seen=host.last_seen).update(
+            shown_silent=True
+        ):
             log.warning("host silent", host=host.name)
             names.append(host.name)
             _tell_machines_of(host)

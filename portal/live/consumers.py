@@ -106,7 +106,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         if topic == "library":
             return LIBRARY
         if topic.startswith("machine:"):
-            return await database_sync_to_async(self._machine_group)(topic.removeprefix("machine:"))
+            group: str | None = await database_sync_to_async(self._machine_group)(
+                topic.removeprefix("machine:")
+            )
+            return group
         return None
 
     def _machine_group(self, raw: str) -> str | None:

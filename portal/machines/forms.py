@@ -57,7 +57,10 @@ class NewMachineForm(forms.Form):
     )
     disk_gib = forms.IntegerField(min_value=1, max_value=65536, initial=10, label=gettext_lazy("Disk (GB)"))
     disk_kind = forms.ChoiceField(
-        choices=_KINDS, widget=forms.RadioSelect, initial=DiskKind.GROWING.value, label=gettext_lazy("Disk type")
+        choices=_KINDS,
+        widget=forms.RadioSelect,
+        initial=DiskKind.GROWING.value,
+        label=gettext_lazy("Disk type"),
     )
     network = forms.ModelChoiceField(
         queryset=Network.objects.none(), empty_label=None, label=gettext_lazy("Network")
@@ -126,4 +129,3 @@ def _choice(form: forms.Form, name: str) -> forms.ModelChoiceField[Any]:
     if not isinstance(field, forms.ModelChoiceField):
         raise TypeError(f"{name} is no choice among rows")
     return field
-

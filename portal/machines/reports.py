@@ -97,7 +97,11 @@ def observed_take(report: MachineObserved) -> bool:
 
 def host_speaks_otherwise(host: str, version: str) -> None:
     """A host's report was of a contract that this side does not speak: say so on its page."""
-    if Host.objects.filter(name=host).exclude(refused_version=version[:40]).update(refused_version=version[:40]):
+    if (
+        Host.objects.filter(name=host)
+        .exclude(refused_version=version[:40])
+        .update(refused_version=version[:40])
+    ):
         publish.fleet_changed()
 
 

@@ -63,7 +63,11 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 power=Power.RUNNING,
             )
             Disk.objects.create(
-                machine=machine, position=0, size_bytes=wish.disk_bytes, kind=wish.disk_kind, bus=wish.disk_bus
+                machine=machine,
+                position=0,
+                size_bytes=wish.disk_bytes,
+                kind=wish.disk_kind,
+                bus=wish.disk_bus,
             )
             Nic.objects.create(
                 machine=machine,

@@ -66,7 +66,9 @@ def status_of(seen: Seen) -> Status:
             "unknown",
             _("Host not reachable"),
             "warning",
-            _("Its host has not been heard of. This is what was known last: the machine may well be running."),
+            _(
+                "Its host has not been heard of. This is what was known last: the machine may well be running."
+            ),
             known.state,
         )
     return known
@@ -87,7 +89,11 @@ def _known(seen: Seen) -> Status:
         return Status("paused", _("Paused"), "warning", known="paused")
     if seen.newest_kind == Kind.CREATE and seen.newest_state == OperationState.FAILED:
         return Status(
-            "failed", _("Not made"), "danger", _("Making it failed. Start tries again, Delete removes it."), "failed"
+            "failed",
+            _("Not made"),
+            "danger",
+            _("Making it failed. Start tries again, Delete removes it."),
+            "failed",
         )
     if seen.observed == Observed.OFF:
         tone = "danger" if seen.end_reason == EndReason.CRASH else "secondary"

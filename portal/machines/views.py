@@ -35,7 +35,9 @@ def machine_list(request: HttpRequest) -> HttpResponse:
     """The machines that a person sees."""
     user = _user(request)
     query = request.GET.get("q", "").strip()[:100]
-    page = Paginator(selectors.machines_for(user, query=query), _ROWS_A_PAGE).get_page(request.GET.get("page"))
+    page = Paginator(selectors.machines_for(user, query=query), _ROWS_A_PAGE).get_page(
+        request.GET.get("page")
+    )
     context = {
         "machines": selectors.listed(page.object_list),
         "page_obj": page,

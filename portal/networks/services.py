@@ -8,15 +8,17 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from portal.fleet.models import Host
-from portal.refusal import Refused
 from portal.networks.models import Network
+from portal.refusal import Refused
 
 PRIVATE = "private"
 
 
 def private_network() -> Network:
     """The network that is there from the start: NAT, ready by default."""
-    network, _created = Network.objects.get_or_create(name=PRIVATE, defaults={"subnet": settings.PRIVATE_SUBNET})
+    network, _created = Network.objects.get_or_create(
+        name=PRIVATE, defaults={"subnet": settings.PRIVATE_SUBNET}
+    )
     return network
 
 
@@ -31,7 +33,10 @@ def free_address(network: Network, host: Host) -> str:
     for address in hosts:
         if str(address) not in taken:
             return str(address)
-    raise Refused(_("All addresses of the network “%(name)s” are in use on this host.") % {"name": network.name}, "network")
+    raise Refused(
+        _("All addresses of the network “%(name)s” are in use on this host.") % {"name": network.name},
+        "network",
+    )
 
 
 def new_mac() -> str:

@@ -84,7 +84,7 @@ def _make_initrd(target: Path, modules: Path) -> None:
         draft = target.with_suffix(".draft")
         with draft.open("wb") as out:
             subprocess.run(
-                "find . | cpio -o -H newc --quiet | gzip -9", shell=True, cwd=tree, stdout=out, check=True
+                ("sh", "-c", "find . | cpio -o -H newc --quiet | gzip -9"), cwd=tree, stdout=out, check=True
             )
         draft.replace(target)
 

@@ -1,0 +1,78 @@
+"""The library's page, and the way on which hosts fetch a disc. No rules here: parse, call, answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import cast
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from portal.accounts.models import User
+from portal.images import selectors, services
+from portal.images.models import Image
+from portal.images.streaming import file_response
+from portal.refusal import Refused
+from workers.contract.tokens import Purpose, TokenError, subject_of
+
+_TOKEN_SECONDS = 300
+log = structlog.get_logger()
+
+
+@require_safe
+def library(request: HttpRequest) -> HttpResponse:
+    """All discs, and the place to add one. Three queries."""
+    user = cast(User, request.user)
+    context = {
+        "images": [
+            {"image": image, "may_delete": selectors.may_delete(user, image)}
+            for image in selectors.images_all()
+        ],
+        "uploads": selectors.uploads_of(user),
+        "chunk_bytes": settings.UPLOAD_CHUNK_BYTES,
+        "largest_bytes": settings.UPLOAD_LARGEST_BYTES,
+    }
+    return render(request, "images/library.html", context)
+
+
+@require_POST
+def image_delete(request: HttpRequest, image_id: UUID) -> HttpResponse:
+    """Drop a disc from the library."""
+    image = get_object_or_404(Image, pk=image_id)
+    try:
+        services.image_delete(image=image, by=cast(User, request.user))
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    else:
+        messages.success(request, _("‘%(name)s’ was deleted from the library.") % {"name": image.name})
+    return redirect("images:library")
+
+
+@require_safe
+@login_not_required
+def image_file(request: HttpRequest, image_id: UUID) -> HttpResponseBase:
+    """A disc's bytes, for a host that shows by a token that it holds the fleet's key."""
+    scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
+    try:
+        subject = subject_of(
+            token.strip(), key=settings.FLEET_KEY, purpose=Purpose.IMAGE, seconds=_TOKEN_SECONDS
+        )
+    except TokenError:
+        subject = ""
+    if scheme.lower() != "bearer" or subject != str(image_id):
+        response = HttpResponse(status=HTTPStatus.UNAUTHORIZED)
+        response["WWW-Authenticate"] = "Bearer"
+        return response
+    image = get_object_or_404(Image, pk=image_id)
+    try:
+        return file_response(request, image.path, size=image.size_bytes, etag=f'"{image.sha256}"')
+    except FileNotFoundError as exc:
+        log.error("a disc's file is missing", image=str(image_id), path=str(image.path))
+        raise Http404 from exc

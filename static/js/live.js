@@ -1,0 +1,101 @@
+// Keeps a page as true as the server: told by a socket that something changed, it fetches itself and morphs its live parts.
+import { Idiomorph } from "../idiomorph/idiomorph.esm.js";
+
+const topic = document.body.dataset.live;
+const notice = document.querySelector("[data-live-notice]");
+const SLOW_MS = 10000;
+let fetching = false;
+let again = false;
+let failures = 0;
+let socket = null;
+
+export async function refresh() {
+  if (fetching) {
+    again = true;
+    return;
+  }
+  fetching = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    if (answer.redirected && !answer.url.startsWith(location.origin + location.pathname)) {
+      location.assign(answer.url);
+      return;
+    }
+    if (answer.status === 404) {
+      location.assign("/machines/");
+      return;
+    }
+    if (answer.ok) morph(await answer.text());
+  } catch {
+    // The server is away; the notice says so, and the next try comes by itself.
+  } finally {
+    fetching = false;
+    if (again) {
+      again = false;
+      refresh();
+    }
+  }
+}
+
+function morph(text) {
+  const fresh = new DOMParser().parseFromString(text, "text/html");
+  for (const part of document.querySelectorAll("[data-live-part]")) {
+    // What a person is told stays until they go on.
+    if (part.id === "messages") continue;
+    const next = fresh.getElementById(part.id);
+    if (!next) continue;
+    Idiomorph.morph(part, next, {
+      ignoreActiveValue: true,
+      callbacks: {
+        beforeNodeMorphed: (old, now) => {
+          if (!(old instanceof Element)) return true;
+          if (old.hasAttribute("data-live-keep")) return false;
+          if (old.matches("select, input") && old.dataset.touched) return false;
+          if (old.tagName === "DETAILS" && old.open) now.setAttribute("open", "");
+          return true;
+        },
+      },
+    });
+  }
+}
+
+document.addEventListener("input", (event) => {
+  event.target.dataset.touched = "yes";
+});
+
+function listen() {
+  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live/`);
+  socket.addEventListener("open", () => {
+    socket.send(JSON.stringify({ watch: [topic] }));
+  });
+  socket.addEventListener("message", (event) => {
+    const said = JSON.parse(event.data);
+    if (said.watching) {
+      failures = 0;
+      notice.hidden = true;
+      refresh(); // what changed while nobody listened
+    }
+    if (said.changed) refresh();
+  });
+  socket.addEventListener("close", (event) => {
+    if (event.code === 4401) {
+      location.reload();
+      return;
+    }
+    failures += 1;
+    notice.hidden = failures < 2;
+    const wait = Math.min(500 * 2 ** failures, 15000) * (0.75 + Math.random() / 2);
+    setTimeout(listen, wait);
+  });
+}
+
+if (topic) {
+  listen();
+  setInterval(() => {
+    const away = !socket || socket.readyState !== WebSocket.OPEN;
+    if (away && !document.hidden) refresh();
+  }, SLOW_MS);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) refresh();
+  });
+}
