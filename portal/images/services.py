@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from io import FileIO
 from pathlib import Path
-
 from uuid import UUID
 
 import structlog

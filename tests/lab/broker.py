@@ -180,4 +180,4 @@ def connection_errors() -> type[Exception]:
     """What kombu raises where the broker is away."""
     from kombu.exceptions import OperationalError
 
-    return OperationalError  # type: ignore[no-any-return]  # kombu is untyped
+    return OperationalError

@@ -86,6 +86,7 @@ class Migration(migrations.Migration):
                             ("person", "person"),
                             ("crash", "crash"),
                             ("host", "host"),
+                            ("unseen", "unseen"),
                         ],
                         max_length=16,
                     ),

@@ -1,0 +1,71 @@
+"""The processes of an installation: what is run, and as whom. The container images run the same commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launch.installation import PORTAL_ACCOUNT, Installation
+
+
+@dataclass(frozen=True)
+class Process:
+    """`account` is None for root: the host's worker, and the gateway, which gives root up by itself."""
+
+    name: str
+    argv: tuple[str, ...]
+    account: str | None
+
+
+WEB = ("-m", "portal.serve")
+PORTAL_WORKER = (
+    *("-m", "celery", "-A", "portal.celery", "worker", "--queues", "portal", "--hostname", "portal"),
+    *(
+        "--pool",
+        "threads",
+        "--concurrency",
+        "4",
+        "--without-mingle",
+        "--without-gossip",
+        "--loglevel",
+        "WARNING",
+    ),
+)
+BEAT = ("-m", "celery", "-A", "portal.celery", "beat", "--pidfile=", "--loglevel", "WARNING")
+GATEWAY = ("-m", "workers.gateway")
+
+
+def host_worker(host: str) -> tuple[str, ...]:
+    """The worker of one host, on that host's own queue."""
+    return (
+        *("-m", "celery", "-A", "workers.celery", "worker", "--queues", f"host.{host}", "--hostname", host),
+        *("--pool", "threads", "--concurrency", "8", "--without-mingle", "--without-gossip"),
+        *("--loglevel", "WARNING"),
+    )
+
+
+def redis_process(place: Installation) -> Process:
+    """A Redis of our own: no TCP port, and what is queued survives a power cut."""
+    argv = (
+        *("redis-server", "--port", "0", "--unixsocket", str(place.redis_socket), "--unixsocketperm", "700"),
+        *("--dir", str(place.redis_socket.parent), "--appendonly", "yes", "--save", ""),
+        *("--daemonize", "no", "--maxmemory-policy", "noeviction"),
+    )
+    return Process("redis", argv, PORTAL_ACCOUNT)
+
+
+def host_processes(place: Installation) -> tuple[Process, ...]:
+    """What runs on every host."""
+    root_python = str(place.checkout / ".venv" / "bin" / "python")
+    return (
+        Process("host-worker", (root_python, *host_worker(place.host_name)), None),
+        Process("gateway", (place.python, *GATEWAY), None),
+    )
+
+
+def portal_processes(place: Installation) -> tuple[Process, ...]:
+    """What makes the site."""
+    return (
+        Process("web", (place.python, *WEB), PORTAL_ACCOUNT),
+        Process("portal-worker", (place.python, *PORTAL_WORKER), PORTAL_ACCOUNT),
+        Process("beat", (place.python, *BEAT), PORTAL_ACCOUNT),
+    )
