@@ -28,7 +28,7 @@ bench: ## measure against doing the same by hand; prints a table
 
 demo-disc: ## build Debian's installer disc and put it into the library
 	@launch/prepare demo
-	@$(SUDO) $(PY) -m launch.demo_disc
+	@$(SUDO) $(PY) -m launch.add_demo_disc
 
 clean: ## remove what was installed into this folder
 	rm -rf .venv node_modules .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

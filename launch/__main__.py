@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pwd
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from launch import ground
-from launch.health import accepts, site_health
-from launch.installation import PORTAL_ACCOUNT, Installation, installation
+from launch.health import accepts, site_health, worker_is_up
+from launch.installation import Installation, installation
 from launch.processes import host_processes, portal_processes, redis_process
+from launch.readable import readable_code
+from launch.site import manage
 from launch.supervisor import Supervisor
 
 _HEALTHY_SECONDS = 60.0
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Stop(Exception):
@@ -31,23 +33,21 @@ def main() -> None:
     place = installation()
     try:
         ground.check(place)
-        ground.make_accounts()
         _lock = ground.hold(place)
+        ground.check_port(place.listen)
+        ground.make_accounts()
         ground.make_folders(place)
-        place = ground.readable_code(place)
+        place = readable_code(place)
     except ground.NotReady as exc:
         sys.exit(f"offshoot: {exc}")
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, _stop)
-    supervisor = Supervisor(folder=place.code, logs=place.state / "log", environment=place.environment())
+    supervisor = Supervisor(folder=place.code, logs=place.state / "log")
     try:
-        new_administrator = _bring_up(place, supervisor)
+        _bring_up(place, supervisor)
         print(f"Offshoot runs at {place.address}  (up in {time.monotonic() - begun:.1f} s)")
-        if new_administrator:
-            print(
-                f"Sign in as  {new_administrator['name']}  with the password  {new_administrator['password']}"
-            )
-            print("It is shown only this once: keep it, or change it after signing in.")
+        if not place.is_local:
+            print(f"It listens on {place.listen}, without TLS: put a proxy with TLS before it.")
         print("Ctrl-C stops the site; machines go on running.", flush=True)
         while True:
             for line in supervisor.restart_ended():
@@ -62,28 +62,34 @@ def main() -> None:
         supervisor.stop()
 
 
-def _bring_up(place: Installation, supervisor: Supervisor) -> dict[str, str] | None:
-    """All processes, healthy. The new administrator on the first run. Raises NotReady."""
+def _bring_up(place: Installation, supervisor: Supervisor) -> None:
+    """All processes, healthy; on the first run then the administrator, printed at once. Raises NotReady."""
+    started = int(time.time())
     supervisor.start([redis_process(place)])
     _await(supervisor, "Redis", lambda: accepts(place.redis_socket), seconds=15)
-    administrator = _prepare(place)
-    ground.hand_over_fleet_key(place)
+    stamp = _digest(place.code)
+    prepared = place.state / "portal" / "prepared"
+    is_prepared = prepared.is_file() and not prepared.is_symlink() and prepared.read_text() == stamp
+    if not is_prepared:
+        _manage(place, "prepare_installation")
+    ground.hand_over_fleet_key(place.state / "portal" / "secrets.json", place.state / "host" / "fleet.key")
     supervisor.start([*portal_processes(place), *host_processes(place)])
-    _await(supervisor, "the site", lambda: _healthy(place), seconds=_HEALTHY_SECONDS)
-    return administrator
+    _await(supervisor, "the site", lambda: _healthy(place, started), seconds=_HEALTHY_SECONDS)
+    if not is_prepared:
+        # Last, so that a start that failed half-way has not swallowed the password.
+        made = json.loads(_manage(place, "ensure_administrator", "--json", "--stamp", stamp))["administrator"]
+        if made:
+            print(f"Sign in as  {made['name']}  with the password  {made['password']}")
+            print("It is shown only this once: keep it, or change it after signing in.", flush=True)
 
 
-def _healthy(place: Installation) -> bool:
-    answer = site_health(place.listen)
-    return (
-        bool(answer.get("ok"))
-        and bool(answer.get("hosts", {}).get(place.host_name))
-        and accepts(place.gateway_socket)
-    )
+def _healthy(place: Installation, started: int) -> bool:
+    """`started` is Unix time: an earlier run's heartbeat does not count."""
+    health = site_health(place.site_socket)
+    return worker_is_up(health, place.host_name, since=started) and accepts(place.gateway_socket)
 
 
-def _await(supervisor: Supervisor, what: str, ready: object, *, seconds: float) -> None:
-    assert callable(ready)  # noqa: S101  said to the type checker
+def _await(supervisor: Supervisor, what: str, ready: Callable[[], bool], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         for name, words in supervisor.ended():
@@ -95,33 +101,16 @@ def _await(supervisor: Supervisor, what: str, ready: object, *, seconds: float) 
         time.sleep(0.05)
 
 
-def _prepare(place: Installation) -> dict[str, str] | None:
-    """Database, static files, first administrator; passed over where the code is that of the last start."""
-    stamp = place.state / "portal" / "prepared"
-    digest = _digest(place.code)
-    known = stamp.read_text() if stamp.is_file() and not stamp.is_symlink() else ""
-    if known == digest:
-        return None
-    account = pwd.getpwnam(PORTAL_ACCOUNT)
-    finished = subprocess.run(
-        (place.python, "manage.py", "prepare_installation", "--stamp", digest),
-        cwd=place.code,
-        env=place.environment(),
-        user=account.pw_uid,
-        group=account.pw_gid,
-        extra_groups=[],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    (place.state / "log" / "prepare.log").write_text(finished.stderr)
+def _manage(place: Installation, *arguments: str) -> str:
+    """The output of a management command. Raises NotReady with its last word."""
+    finished = manage(place, *arguments, capture=True)
+    log = place.state / "log" / "prepare.log"
+    with log.open("a") as file:
+        file.write(finished.stderr)
     if finished.returncode != 0:
-        words = finished.stderr.strip().splitlines()[-1:] or ["no words"]
-        raise ground.NotReady(
-            f"preparing the database failed: {words[0][:300]} – see {place.state}/log/prepare.log"
-        )
-    made: dict[str, str] | None = json.loads(finished.stdout.strip().splitlines()[-1])["administrator"]
-    return made
+        words = (finished.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ground.NotReady(f"preparing the installation failed: {words[:300]} – see {log}")
+    return finished.stdout
 
 
 def _digest(code: Path) -> str:
@@ -134,7 +123,7 @@ def _digest(code: Path) -> str:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)  # once is enough; the ending is not to be torn
     raise _Stop
 

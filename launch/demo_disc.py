@@ -12,7 +12,7 @@ _INSTALLER = Path("/usr/lib/debian-installer/images/12/amd64/text/debian-install
 """Where the package debian-installer-12-netboot-amd64 puts kernel and initial RAM disk."""
 
 _ARGUMENTS = "vga=normal fb=false"
-"""The text menu on the VGA screen; without a framebuffer the installer needs nothing that std VGA does not have."""
+"""The text menu on the VGA screen: no mode is set by the loader, and the installer looks for no framebuffer itself."""
 
 LABEL = "DEBIAN12_DEMO"
 

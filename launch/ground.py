@@ -1,34 +1,23 @@
-"""What has to be there before a process starts: rights, room, accounts, folders, code that the accounts can read."""
+"""What has to be there before a process starts: rights, room, a port, accounts, folders, the fleet's key."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
+import json
 import os
 import pwd
 import shutil
 import socket
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 from launch.installation import MACHINE_ACCOUNT, PORTAL_ACCOUNT, Installation
+from workers.config import host_name
 
 _LEAST_FREE_BYTES = 2 * 1024**3
 _LONGEST_STATE = 45
-_CLONE_NEWNS = 0x00020000  # linux/sched.h
-_CODE = (
-    "portal",
-    "workers",
-    "launch",
-    "templates",
-    "static",
-    "node_modules",
-    ".venv",
-    "manage.py",
-    "package-lock.json",
-)
+_LOCK = ".launcher"
 
 
 class NotReady(Exception):
@@ -36,31 +25,41 @@ class NotReady(Exception):
 
 
 def check(place: Installation) -> None:
-    """Root, a free port, /dev/net/tun, room on the disk, a short path. Raises NotReady."""
+    """Root, /dev/net/tun, and a state folder that is ours, has room and can be entered. Raises NotReady."""
     if os.geteuid() != 0:
         raise NotReady("it needs root, since it makes networks and machines: run it as root or with sudo")
+    if host_name(place.host_name) != place.host_name:
+        raise NotReady(f"OFFSHOOT_HOST_NAME {place.host_name!r} must be of a-z, 0-9, '-' and '.'")
     if len(str(place.state)) > _LONGEST_STATE:
         raise NotReady(f"the path {place.state} is too long for sockets: set OFFSHOOT_STATE to a shorter one")
     if not Path("/dev/net/tun").exists():
         raise NotReady("/dev/net/tun is missing: run `modprobe tun`, or give the container this device")
+    for folder in place.state.parents:
+        if folder.exists() and not folder.stat().st_mode & 0o001:
+            raise NotReady(
+                f"{folder} is closed to other accounts, and the site runs as one: set OFFSHOOT_STATE to a "
+                "folder that everybody can enter, as /var/lib/offshoot"
+            )
     try:
         place.state.mkdir(parents=True, exist_ok=True, mode=0o755)
+        foreign = any(place.state.iterdir()) and not (place.state / _LOCK).exists()
         free = shutil.disk_usage(place.state).free
     except OSError as exc:
         raise NotReady(
             f"{place.state} cannot be used ({exc.strerror}): set OFFSHOOT_STATE to another folder"
         ) from exc
+    if foreign:  # its rights are about to be changed, which would break /tmp, say
+        raise NotReady(f"{place.state} holds something else: set OFFSHOOT_STATE to a new or empty folder")
     if free < _LEAST_FREE_BYTES:
         raise NotReady(
             f"only {free // 1024**2} MiB are free at {place.state}: make room for 2 GiB at least, "
             "or set OFFSHOOT_STATE to another disk"
         )
-    _check_port(place.listen)
 
 
 def hold(place: Installation) -> int:
     """The lock of the state folder, held until the launcher ends. Raises NotReady where another one has it."""
-    descriptor = os.open(place.state / ".launcher", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(place.state / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
@@ -69,6 +68,14 @@ def hold(place: Installation) -> int:
             f"Offshoot is running already on {place.state}: stop it there, or set OFFSHOOT_STATE"
         ) from exc
     return descriptor
+
+
+def check_prepared(place: Installation) -> None:
+    """Root, and an installation that was started once. Raises NotReady."""
+    if os.geteuid() != 0:
+        raise NotReady("it needs root, to become the site's account: run it as root or with sudo")
+    if not (place.state / "portal" / "prepared").exists():
+        raise NotReady(f"there is no installation at {place.state} yet: start it once by `make run`")
 
 
 def make_accounts() -> None:
@@ -110,51 +117,11 @@ def make_folders(place: Installation) -> None:
         folder.chmod(mode)
 
 
-def readable_code(place: Installation) -> Installation:
-    """The installation with code that the site's account can read.
-
-    A checkout below /root, say, cannot be reached by anybody else. Then its parts are mounted, read-only, into the state
-    folder, in a mount namespace of the launcher and its children alone (mount_namespaces(7)).
-    """
-    account = pwd.getpwnam(PORTAL_ACCOUNT)
-    probe = (
-        "test",
-        "-r",
-        str(place.checkout / "portal" / "settings.py"),
-        "-a",
-        "-x",
-        str(place.checkout / ".venv/bin/python"),
-    )
-    reads = subprocess.run(probe, check=False, user=account.pw_uid, group=account.pw_gid, extra_groups=[])
-    if reads.returncode == 0:
-        return place
-    code = place.state / "code"
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNS) != 0:
-        raise NotReady(
-            f"the account {PORTAL_ACCOUNT!r} cannot read {place.checkout}: move the checkout to /opt, say"
-        )
-    _mount("--make-rslave", "/")
-    code.mkdir(exist_ok=True, mode=0o755)
-    for name in _CODE:
-        source, target = place.checkout / name, code / name
-        if source.is_dir():
-            target.mkdir(exist_ok=True)
-        else:
-            target.touch()
-        _mount("--bind", str(source), str(target))
-        _mount("-o", "remount,bind,ro", str(target))
-    return replace(place, code=code)
-
-
-def hand_over_fleet_key(place: Installation) -> None:
-    """Root's own copy of the key that portal and hosts share."""
-    import json  # noqa: PLC0415  only here
-
-    source = os.open(place.state / "portal" / "secrets.json", os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(source) as file:
+def hand_over_fleet_key(source: Path, target: Path) -> None:
+    """Root's own copy, at `target`, of the key that portal and hosts share; from the portal's secrets at `source`."""
+    # The folder is the portal's: a link put there must not make root read something else.
+    with os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
         key = json.load(file)["fleet_key"]
-    target = place.state / "host" / "fleet.key"
     if target.exists() and target.read_text() == key:
         return
     draft = target.with_suffix(".draft")
@@ -164,7 +131,8 @@ def hand_over_fleet_key(place: Installation) -> None:
     draft.replace(target)
 
 
-def _check_port(listen: str) -> None:
+def check_port(listen: str) -> None:
+    """The address can be listened on. Raises NotReady with how to choose another."""
     address, _, port = listen.rpartition(":")
     address = address.strip("[]")
     try:
@@ -180,12 +148,3 @@ def _check_port(listen: str) -> None:
         raise NotReady(
             f"cannot listen on {listen!r}: set OFFSHOOT_LISTEN to an address of this machine and a port"
         ) from exc
-
-
-def _mount(*arguments: str) -> None:
-    finished = subprocess.run(("mount", *arguments), check=False, capture_output=True, text=True, timeout=30)
-    if finished.returncode != 0:
-        raise NotReady(
-            f"the account {PORTAL_ACCOUNT!r} cannot read this checkout, and mounting it failed "
-            f"({finished.stderr.strip()}): move the checkout to /opt, say"
-        )

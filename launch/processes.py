@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launch.installation import PORTAL_ACCOUNT, Installation
@@ -9,11 +10,15 @@ from launch.installation import PORTAL_ACCOUNT, Installation
 
 @dataclass(frozen=True)
 class Process:
-    """`account` is None for root: the host's worker, and the gateway, which gives root up by itself."""
+    """`account` is None for root: the host's worker, and the gateway, which gives root up by itself.
+
+    `environment` is all that the process gets.
+    """
 
     name: str
     argv: tuple[str, ...]
     account: str | None
+    environment: Mapping[str, str]
 
 
 WEB = ("-m", "portal.serve")
@@ -50,22 +55,23 @@ def redis_process(place: Installation) -> Process:
         *("--dir", str(place.redis_socket.parent), "--appendonly", "yes", "--save", ""),
         *("--daemonize", "no", "--maxmemory-policy", "noeviction"),
     )
-    return Process("redis", argv, PORTAL_ACCOUNT)
+    return Process("redis", argv, PORTAL_ACCOUNT, place.portal_environment())
 
 
 def host_processes(place: Installation) -> tuple[Process, ...]:
     """What runs on every host."""
-    root_python = str(place.checkout / ".venv" / "bin" / "python")
+    environment = place.host_environment()
     return (
-        Process("host-worker", (root_python, *host_worker(place.host_name)), None),
-        Process("gateway", (place.python, *GATEWAY), None),
+        Process("host-worker", (place.python, *host_worker(place.host_name)), None, environment),
+        Process("gateway", (place.python, *GATEWAY), None, environment),
     )
 
 
 def portal_processes(place: Installation) -> tuple[Process, ...]:
     """What makes the site."""
+    environment = place.portal_environment()
     return (
-        Process("web", (place.python, *WEB), PORTAL_ACCOUNT),
-        Process("portal-worker", (place.python, *PORTAL_WORKER), PORTAL_ACCOUNT),
-        Process("beat", (place.python, *BEAT), PORTAL_ACCOUNT),
+        Process("web", (place.python, *WEB), PORTAL_ACCOUNT, environment),
+        Process("portal-worker", (place.python, *PORTAL_WORKER), PORTAL_ACCOUNT, environment),
+        Process("beat", (place.python, *BEAT), PORTAL_ACCOUNT, environment),
     )

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +34,9 @@ class _Running:
 class Supervisor:
     """The processes of an installation, each with its own log, account and session."""
 
-    def __init__(self, *, folder: Path, logs: Path, environment: dict[str, str]) -> None:
+    def __init__(self, *, folder: Path, logs: Path) -> None:
         self._folder = folder
-        self.logs = self._logs = logs
-        self._environment = environment
+        self.logs = logs
         self._running: dict[str, _Running] = {}
 
     def start(self, processes: Iterable[Process]) -> None:
@@ -83,18 +83,22 @@ class Supervisor:
                 except subprocess.TimeoutExpired:
                     child.kill()
                     child.wait()
+                with suppress(
+                    ProcessLookupError
+                ):  # a console's relay, say; each child leads a group of its own
+                    os.killpg(child.pid, signal.SIGKILL)
         self._running.clear()
 
     def last_words(self, name: str) -> str:
         """The last line of a process's log, for a message of one line."""
-        path = self._logs / f"{name}.log"
+        path = self.logs / f"{name}.log"
         lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
         words = lines[-1].strip()[:300] if lines else "it said nothing"
         return f"{words} – see {path}"
 
     def _spawn(self, process: Process) -> subprocess.Popen[bytes]:
         account = pwd.getpwnam(process.account) if process.account else None
-        log = self._logs / f"{process.name}.log"
+        log = self.logs / f"{process.name}.log"
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as out:
@@ -104,7 +108,7 @@ class Supervisor:
                 stdout=out,
                 stderr=out,
                 cwd=self._folder,
-                env=self._environment,
+                env=dict(process.environment),
                 start_new_session=True,
                 user=account.pw_uid if account else None,
                 group=account.pw_gid if account else None,

@@ -21,7 +21,10 @@ def health(request: HttpRequest) -> JsonResponse:
     answer: dict[str, object] = {"ok": well, **parts}
     near = request.META.get("REMOTE_ADDR") in (None, "", "127.0.0.1", "::1")
     if near and "X-Forwarded-For" not in request.headers and parts["database"]:
-        answer["hosts"] = {host.name: not host.is_silent for host in Host.objects.all()}
+        hosts = list(Host.objects.all())
+        answer["hosts"] = {host.name: not host.is_silent for host in hosts}
+        starts = {host.name: host.worker_started for host in hosts}
+        answer["workers_started"] = {name: int(at.timestamp()) for name, at in starts.items() if at}
     return JsonResponse(answer, status=200 if well else 503)
 
 

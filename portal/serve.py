@@ -47,9 +47,9 @@ def main() -> None:
         access_log=False,
         server_header=False,
         lifespan="off",
-        # This implementation waits for the browser in both directions: recv() takes at most ws_max_queue frames
-        # ahead, send() returns when the transport has drained.
-        ws="websockets",
+        # This implementation stops reading while the consumer has not taken what came, and send() returns when the
+        # transport has drained: the console's way is never fuller than the slower side.
+        ws="websockets-sansio",
         ws_max_size=16 * 1024 * 1024,
         ws_max_queue=4,  # the browser waits when the console's way to the host is full
         ws_per_message_deflate=False,  # a console's bytes are compressed already

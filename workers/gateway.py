@@ -6,6 +6,7 @@ accepts anybody. Who may see which machine is the portal's to say: a signed toke
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import select
@@ -27,6 +28,8 @@ from workers.contract.tokens import Purpose, TokenError, subject_of
 from workers.plan.names import StateFolder
 
 TOKEN_SECONDS = 30
+_PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG = 1, 2  # prctl(2)
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ScreenTokens:
@@ -113,9 +116,19 @@ class Gateway(WebSocketProxy):  # type: ignore[misc]  # websockify is untyped
         if self.unix_listen and self._group:
             shutil.chown(self.unix_listen, group=self._group)
         if os.geteuid() == 0:
+            end_with_parent = _parent_death_signal()
             os.setgroups([])
             os.setgid(self._config.gid)
             os.setuid(self._config.uid)
+            # prctl(2): a change of the account clears it, and the gateway would outlive a launcher that was killed.
+            _libc.prctl(_PR_SET_PDEATHSIG, end_with_parent)
+
+
+def _parent_death_signal() -> int:
+    """The signal that comes at the parent's end, as whoever started this process chose; 0 for none."""
+    number = ctypes.c_int()
+    _libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(number))
+    return number.value
 
 
 def _address(gateway: str) -> Path | tuple[str, int]:

@@ -34,6 +34,7 @@ from workers.host.facts import boot_id, host_usage
 from workers.host.files import tail, write_json
 from workers.host.locks import locked
 from workers.host.monitor import MonitorError, MonitorLoop
+from workers.killpoints import reached
 from workers.plan.names import MachineFolder, tap_name
 from workers.plan.qemu import Accelerator, HostChoices, disc_blockdev, qemu_argv
 from workers.plan.steps import Found, steps_for
@@ -125,6 +126,7 @@ def apply(host: Host, message: ApplyMachine) -> None:
         host.report_progress(_Teller(host, message, ()).progress(OperationState.SUPERSEDED))
         host.report_observed(observe(host, machine_id))
         return
+    reached("accepted")
     folder = host.folder(machine_id)
     with locked(folder.apply_lock):
         if wishes.newest_generation(host.config.state, machine_id) > spec.generation:
@@ -147,7 +149,9 @@ def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None
         for current in steps:
             teller.step(current, StepState.RUNNING)
             words.info("step", step=current.value)
+            reached(f"{current.value} begins")
             _EFFECTS[current](host, spec, folder, _percent(teller, current))
+            reached(f"{current.value} done")
             teller.step(current, StepState.DONE, 100)
         end = teller.progress(OperationState.DONE)
     except Superseded:
@@ -162,10 +166,12 @@ def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None
         end = teller.progress(
             OperationState.FAILED, ErrorReport(code=error.code, detail=error.detail[-4000:])
         )
+    reached("before handled")
     if spec.power is Power.GONE and end.state is OperationState.DONE:
         wishes.bury(host.config.state, spec.machine_id, spec.generation)
     else:
         wishes.remember_handled(folder, end)
+    reached("handled")
     host.report_observed(observe(host, spec.machine_id, operation=end))
     host.report_progress(end)
     words.info("ended", state=end.state.value)
@@ -326,6 +332,7 @@ def _launch(host: Host, spec: MachineSpec, folder: MachineFolder, tell: Tell) ->
     taps: tuple[int, ...] = ()
     try:
         taps = networks.open_taps(spec)
+        reached("taps opened")
         choices = HostChoices(
             accelerator=host.accelerator,
             asynchronous_io="io_uring" if host.direct_io else "threads",

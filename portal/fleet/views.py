@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from portal.accounts.models import User
 from portal.fleet import selectors
-from portal.fleet.words import kvm_sentence
+from portal.fleet.words import kvm_sentence, trial_label
 
 
 @require_safe
@@ -23,10 +23,12 @@ def host_detail(request: HttpRequest, name: str) -> HttpResponse:
     """One host: what it can do, what it has, what runs on it."""
     _administrators_only(request)
     host = get_object_or_404(selectors.hosts_all(), name=name)
+    facts = host.host_facts
     context = {
         "host": host,
-        "facts": host.host_facts,
-        "kvm_sentence": kvm_sentence(host.host_facts),
+        "facts": facts,
+        "trial": trial_label(facts.kvm.answer) if facts and facts.kvm else "",
+        "kvm_sentence": kvm_sentence(facts),
         "machines": host.machines.select_related("owner").order_by("name")[:200],
     }
     return render(request, "fleet/detail.html", context)

@@ -43,3 +43,14 @@ def emulated_notice(facts: HostFacts | None) -> str:
     if facts is None or facts.kvm is None or facts.kvm.answer is KvmAnswer.WORKS:
         return ""
     return kvm_sentence(facts)
+
+
+def trial_label(answer: KvmAnswer) -> str:
+    """The probe's answer in two or three words."""
+    return {
+        KvmAnswer.WORKS: _("works"),
+        KvmAnswer.NO_MODULE: _("no kernel module"),
+        KvmAnswer.NO_PERMISSION: _("no right to open it"),
+        KvmAnswer.QEMU_FAILED: _("QEMU failed"),
+        KvmAnswer.TOO_SLOW: _("too slow"),
+    }[answer]

@@ -213,7 +213,7 @@ def _join(upload: Upload, file: FileIO) -> int:
     have = file.seek(0, 2)
     if have < upload.offset_bytes:
         _advance(upload, have)
-    return min(have, upload.offset_bytes)
+    return upload.offset_bytes
 
 
 def _advance(upload: Upload, offset: int) -> None:

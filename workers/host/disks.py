@@ -10,6 +10,7 @@ from pathlib import Path
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.spec import DiskKind, DiskSpec
 from workers.host.commands import run
+from workers.killpoints import reached
 from workers.plan.disks import create_argv
 
 _RESERVE_BYTES = 1024 * 1024 * 1024
@@ -36,6 +37,7 @@ def make_disk(disk: DiskSpec, path: Path, *, uid: int, gid: int, progress: Calla
             run(create_argv(disk, draft), seconds=30)
         else:
             _reserve(draft, disk.size_bytes, progress)
+        reached("disk drafted")
         os.chown(draft, uid, gid)
         draft.chmod(0o600)
         draft.rename(path)

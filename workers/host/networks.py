@@ -21,6 +21,7 @@ from workers.contract.spec import MachineSpec, NetworkSpec, NicModel
 from workers.host import dhcp, firewall, links
 from workers.host.files import read_json, write_json
 from workers.host.locks import locked
+from workers.killpoints import reached
 from workers.plan.names import bridge_mac, bridge_name, tap_mac, tap_name
 from workers.plan.network import PluggedNic, WiredNetwork
 
@@ -103,6 +104,7 @@ def _match(config: HostConfig, touched: set[UUID]) -> None:
         network, nics = by_id[network_id].network, by_id[network_id].nics
         address = IPv4Interface(f"{network.gateway}/{network.subnet.prefixlen}")
         links.ensure_bridge(bridge_name(network_id), mac=bridge_mac(network_id), address=address)
+        reached("bridge made")
         dhcp.ensure_dnsmasq(
             network,
             nics,
@@ -113,6 +115,7 @@ def _match(config: HostConfig, touched: set[UUID]) -> None:
         )
     _forward(config, wanted=bool(wired))
     firewall.replace_rules(wired)
+    reached("rules set")
     for network_id in touched - by_id.keys():
         folder = config.state.network(network_id)
         dhcp.stop_dnsmasq(folder)

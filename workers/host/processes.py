@@ -22,6 +22,7 @@ from workers.host.commands import spawn
 from workers.host.files import read_json, tail, write_json
 from workers.host.locks import is_held, try_lock, wait_free
 from workers.host.monitor import MonitorError, MonitorLoop
+from workers.killpoints import reached
 from workers.plan.names import MachineFolder
 
 LAUNCH_SECONDS = 20.0
@@ -71,6 +72,7 @@ def start(
         folder.intent_file.unlink(missing_ok=True)
         write_json(folder.launched_file, record | {"argv": list(argv)})
         folder.qemu_log.write_bytes(b"")
+        reached("launch noted")
         process = spawn(
             argv,
             stdout=folder.qemu_log,
@@ -84,6 +86,7 @@ def start(
         for descriptor in (life, *tap_fds):
             if descriptor is not None:
                 os.close(descriptor)
+    reached("qemu spawned")
     _children[machine_id] = process
     cgroups.adopt(machine_id, process.pid)
     _await_monitor(folder, machine_id, process, monitors)

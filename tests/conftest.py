@@ -1,4 +1,4 @@
-"""One host in its namespace, with the internet behind it."""
+"""What every folder of tests shares: a short folder of its own, a real Redis, a host in its namespace."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ear(broker: Broker) -> Iterator[PortalsEar]:
 
 @pytest.fixture
 def network(folder: Path) -> Iterator[HostNetwork]:
-    """The host's network."""
+    """The host's network, with the internet behind it."""
     network = HostNetwork(folder)
     yield network
     network.close()

@@ -1,0 +1,382 @@
+"""`python -m launch` as a person has it: the first start, Ctrl-C, the next start, and each thing that can be in the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from launch.health import site_health
+from tests.lab.network import HostNetwork
+from tests.lab.waiting import wait_for
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LISTEN = "127.0.0.1:8000"
+PASSWORD = re.compile(r"^Sign in as  (\S+)  with the password  (\S{20,})$", re.MULTILINE)
+
+
+class Launcher:
+    """The launcher over a state folder, in a network namespace of its own."""
+
+    def __init__(self, state: Path, network: HostNetwork, checkout: Path = ROOT) -> None:
+        self.state = state
+        self.network = network
+        self._checkout = checkout
+        self._log = state.with_name(state.name + ".out")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, listen: str = LISTEN) -> str:
+        """Start it and wait until it says that all runs, or ends; what it said."""
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                (*self.network.enter(), sys.executable, "-m", "launch"),
+                cwd=self._checkout,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "OFFSHOOT_STATE": str(self.state),
+                    "OFFSHOOT_LISTEN": listen,
+                },
+                stdout=log,
+                stderr=log,
+            )
+        process = self.process
+        wait_for(
+            "the launcher is up, or gives up",
+            lambda: "Ctrl-C" in self.words() or process.poll() is not None,
+            seconds=120,
+        )
+        return self.words()
+
+    def words(self) -> str:
+        """What it said on the terminal since its start."""
+        return self._log.read_text()
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ctrl-C, or another signal; its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def children(self) -> dict[str, tuple[int, int]]:
+        """Process and effective account (uid) of each child, by what it runs."""
+        assert self.process is not None
+        names = {
+            "redis-server": "redis", "portal.serve": "web", "portal.celery worker": "portal-worker",
+            "portal.celery beat": "beat", "workers.celery": "host-worker", "workers.gateway": "gateway",
+        }  # fmt: skip
+        found = {}
+        listing = subprocess.run(
+            ("ps", "-o", "pid=,euid=,args=", "--ppid", str(self.process.pid)),
+            check=False,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for line in listing.splitlines():
+            pid, uid, command = line.split(None, 2)
+            name = next((name for words, name in names.items() if words in command), command)
+            found[name] = (int(pid), int(uid))
+        return found
+
+    def belonging(self) -> dict[int, str]:
+        """Every living process that has the state folder in its command line or its environment."""
+        needle = str(self.state).encode()
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (folder / "cmdline").read_bytes()
+                if needle in command or needle in (folder / "environ").read_bytes():
+                    found[int(folder.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+        return found
+
+    def client(self) -> httpx.Client:
+        """A browser's requests, on the socket that needs no network namespace."""
+        transport = httpx.HTTPTransport(uds=str(self.state / "portal" / "web.sock"))
+        return httpx.Client(transport=transport, base_url=f"http://{LISTEN}", timeout=30)
+
+    def close(self) -> None:
+        """Nothing of it stays."""
+        if self.process is not None and self.process.poll() is None:
+            self.end(signal.SIGTERM)
+        for pid in self.belonging():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        wait_for("nothing runs", lambda: not self.belonging(), seconds=20)
+        shutil.rmtree(self.state, ignore_errors=True)
+        self._log.unlink(missing_ok=True)
+
+
+@contextmanager
+def _installation(checkout: Path = ROOT) -> Iterator[Launcher]:
+    folder = Path(tempfile.mkdtemp(prefix="ofs-", dir="/tmp"))
+    folder.chmod(0o755)
+    with closing(HostNetwork(folder, internet=False)) as network:
+        try:
+            with closing(Launcher(folder / "s", network, checkout)) as launcher:
+                yield launcher
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh() -> Iterator[Launcher]:
+    """Nothing started yet."""
+    with _installation() as launcher:
+        yield launcher
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Launcher]:
+    """An installation after its first start; only looked at."""
+    with _installation() as launcher:
+        launcher.start()
+        yield launcher
+
+
+def _sign_in(client: httpx.Client, words: str) -> None:
+    shown = PASSWORD.search(words)
+    assert shown, words
+    page = client.get("/sign-in/")
+    form = {"username": shown[1], "password": shown[2], "csrfmiddlewaretoken": _token(page)}
+    answer = client.post("/sign-in/", data=form)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/machines/")
+
+
+def _token(page: httpx.Response) -> str:
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    assert found, page.text
+    return found[1]
+
+
+def test_the_first_start_says_where_it_is_and_with_which_password_to_sign_in(running: Launcher) -> None:
+    assert f"Offshoot runs at http://{LISTEN}" in running.words()
+    with running.client() as client:
+        _sign_in(client, running.words())
+        assert client.get("/machines/").status_code == 200
+
+
+def test_the_password_lies_nowhere_in_clear(running: Launcher) -> None:
+    shown = PASSWORD.search(running.words())
+    assert shown
+    files = [path for path in running.state.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert [path for path in files if shown[2].encode() in path.read_bytes()] == []
+
+
+def test_all_is_well_and_the_host_has_reported(running: Launcher) -> None:
+    with running.client() as client:
+        health = client.get("/health/").json()
+    assert (health["ok"], health["database"], health["broker"]) == (True, True, True)
+    assert list(health["hosts"].values()) == [True]
+
+
+def test_only_the_hosts_worker_is_root(running: Launcher) -> None:
+    import pwd
+
+    site, machines = (pwd.getpwnam(name).pw_uid for name in ("offshoot", "offshoot-vm"))
+    accounts = {name: uid for name, (_, uid) in running.children().items()}
+    assert accounts == {
+        "redis": site,
+        "web": site,
+        "portal-worker": site,
+        "beat": site,
+        "host-worker": 0,
+        "gateway": machines,
+    }
+
+
+def test_the_secrets_are_closed_to_everybody_else(running: Launcher) -> None:
+    for path in ("portal/secrets.json", "host/fleet.key"):
+        assert stat.S_IMODE((running.state / path).stat().st_mode) == 0o600, path
+    for path in ("portal", "redis", "log"):
+        assert stat.S_IMODE((running.state / path).stat().st_mode) == 0o700, path
+
+
+def test_the_only_address_that_anything_listens_on_is_the_sites(running: Launcher) -> None:
+    lines = running.network.inside("ss", "-Htln").splitlines()
+    assert [line.split()[3] for line in lines] == [LISTEN]
+
+
+def test_ctrl_c_leaves_the_machines_and_the_next_start_finds_them(fresh: Launcher) -> None:
+    words = fresh.start()
+    with fresh.client() as client:
+        _sign_in(client, words)
+        page = client.get("/machines/new/")
+        network = re.search(r'name="network".*?value="([0-9a-f-]{36})"', page.text, re.DOTALL)
+        assert network, page.text
+        form = {
+            "name": "survivor", "size": "custom", "cpus": "1", "memory_gib": "0.25", "disk_gib": "1", "disk_kind": "growing",
+            "network": network[1], "disk_bus": "virtio", "nic_model": "virtio", "csrfmiddlewaretoken": _token(page),
+        }  # fmt: skip
+        answer = client.post("/machines/new/", data=form)
+        assert answer.status_code == 302, answer.text
+        address = answer.headers["Location"]
+
+        def done() -> bool:
+            return "Running" in client.get(address).text and bool(qemus())
+
+        def qemus() -> list[int]:
+            return [pid for pid, command in fresh.belonging().items() if command.startswith("qemu-system")]
+
+        wait_for("the machine runs", done, seconds=60)
+        [before] = qemus()
+        assert fresh.end() == 0
+        left = {command.split()[0] for command in fresh.belonging().values()}
+        assert left == {"qemu-system-x86_64", "dnsmasq"}
+
+    words = fresh.start()
+    assert "Offshoot runs at" in words
+    assert PASSWORD.search(words) is None
+    assert qemus() == [before]
+    with fresh.client() as client:
+        assert client.get(address).status_code == 302  # a stranger: to the sign-in page
+    database = fresh.state / "portal" / "db.sqlite3"
+    import sqlite3
+
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as rows:
+
+        def observed() -> bool:
+            [(state, generation)] = rows.execute(
+                "SELECT observed, observed_generation FROM machines_machine WHERE name = 'survivor'"
+            )
+            return bool((state, generation) == ("running", 1))
+
+        wait_for("the machine is seen running", observed, seconds=30)
+
+
+def test_a_launcher_that_is_killed_takes_its_processes_with_it(fresh: Launcher) -> None:
+    fresh.start()
+    assert len(fresh.children()) == 6
+    fresh.end(signal.SIGKILL)
+    wait_for("all of them have ended", lambda: not fresh.belonging(), seconds=30)
+
+
+def test_a_process_that_dies_is_started_again(fresh: Launcher) -> None:
+    fresh.start()
+    first, _ = fresh.children()["web"]
+    os.kill(first, signal.SIGKILL)
+
+    def back() -> bool:
+        pid, _ = fresh.children().get("web", (first, 0))
+        if pid == first:
+            return False
+        return bool(site_health(fresh.state / "portal" / "web.sock").get("ok"))
+
+    wait_for("the web server is back", back, seconds=30)
+    assert "web ended" in fresh.words()
+
+
+def test_a_checkout_that_only_root_can_enter_is_shown_to_the_site_read_only() -> None:
+    checkout = Path(tempfile.mkdtemp(prefix="ofs-checkout-", dir="/tmp"))  # mode 0700
+    try:
+        for name in ("portal", "workers", "launch", "templates", "static"):
+            shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("manage.py", "package-lock.json"):
+            shutil.copy(ROOT / name, checkout)
+        for name in (".venv", "node_modules"):
+            (checkout / name).symlink_to(ROOT / name)
+        with _installation(checkout) as launcher:
+            assert "Offshoot runs at" in launcher.start()
+            web, _ = launcher.children()["web"]
+            code = launcher.state / "code"
+            assert Path(f"/proc/{web}/cwd").readlink() == code
+            mounts = [line.split() for line in Path(f"/proc/{web}/mountinfo").read_text().splitlines()]
+            shown = {fields[4]: fields[5].split(",")[0] for fields in mounts if str(code) in fields[4]}
+            assert shown[str(code / "portal")] == "ro"
+            assert set(shown.values()) == {"ro"}
+            assert str(code) not in Path("/proc/self/mountinfo").read_text()
+            assert launcher.end() == 0
+    finally:
+        shutil.rmtree(checkout)
+
+
+def _port_is_taken(launcher: Launcher) -> Iterator[None]:
+    server = (
+        "import socket,time; s=socket.create_server(('127.0.0.1',8000)); print(1,flush=True); time.sleep(600)"
+    )
+    other = subprocess.Popen(
+        (*launcher.network.enter(), sys.executable, "-c", server), stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout is not None
+        other.stdout.readline()
+        yield
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def _folder_is_something_elses(launcher: Launcher) -> Iterator[None]:
+    launcher.state.mkdir(mode=0o777)
+    (launcher.state / "letter.txt").write_text("dear")
+    yield
+    assert stat.S_IMODE(launcher.state.stat().st_mode) == 0o777 & ~_umask()
+
+
+def _parent_is_closed(launcher: Launcher) -> Iterator[None]:
+    launcher.state.parent.chmod(0o700)
+    yield
+
+
+def _path_is_too_long(launcher: Launcher) -> Iterator[None]:
+    launcher.state = launcher.state / ("long" * 12)
+    yield
+
+
+def _umask() -> int:
+    now = os.umask(0)
+    os.umask(now)
+    return now
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "advice"),
+    [
+        (_port_is_taken, "127.0.0.1:8000 is in use by another program: choose another"),
+        (_folder_is_something_elses, "holds something else: set OFFSHOOT_STATE to a new or empty folder"),
+        (_parent_is_closed, "is closed to other accounts"),
+        (_path_is_too_long, "too long for sockets: set OFFSHOOT_STATE to a shorter one"),
+    ],
+)
+def test_what_is_in_the_way_is_said_in_one_line(
+    fresh: Launcher, obstacle: Callable[[Launcher], Iterator[None]], advice: str
+) -> None:
+    with contextmanager(obstacle)(fresh):
+        words = fresh.start()
+        assert fresh.process is not None
+        assert fresh.process.returncode == 1
+    assert advice in words
+    assert (len(words.splitlines()), words[:10]) == (1, "offshoot: ")
+
+
+def test_a_second_launcher_on_the_same_folder_leaves_the_first_alone(running: Launcher) -> None:
+    second = Launcher(running.state, running.network)
+    second._log = running.state.with_name("second.out")
+    words = second.start(listen="127.0.0.1:8001")
+    assert second.process is not None
+    assert (second.process.returncode, len(words.splitlines())) == (1, 1)
+    assert "running already" in words
+    assert len(running.children()) == 6
+
+
+def test_without_root_it_says_what_to_do() -> None:
+    said = subprocess.run(
+        ("/usr/bin/python3.11", "-c", "import os; os.setuid(65534); from launch import ground; "
+         "from launch.installation import installation; ground.check(installation())"),
+        cwd=ROOT, check=False, capture_output=True, text=True, env={"PYTHONPATH": f"{sys.path[-1]}:{ROOT}"},
+    )  # fmt: skip
+    assert "it needs root" in said.stderr

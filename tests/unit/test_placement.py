@@ -1,0 +1,27 @@
+"""Which host a new machine goes to."""
+
+from __future__ import annotations
+
+from portal.fleet.placement import Candidate, Needs, NoRoom, place
+
+SMALL = Candidate(host_id=1, name="small", threads=2, memory_free_mib=2000, disk_free_mib=500_000)
+LARGE = Candidate(host_id=2, name="large", threads=16, memory_free_mib=64_000, disk_free_mib=10_000)
+
+
+def test_the_host_with_the_most_free_memory_gets_it() -> None:
+    assert place([SMALL, LARGE], Needs(cpus=1, memory_mib=1024, disk_mib=64)) == LARGE
+
+
+def test_but_only_if_it_has_everything_else_too() -> None:
+    assert place([SMALL, LARGE], Needs(cpus=1, memory_mib=1024, disk_mib=50_000)) == SMALL
+
+
+def test_what_is_short_is_named_with_the_most_there_is() -> None:
+    fleet = [SMALL, LARGE]
+    assert place(fleet, Needs(cpus=32, memory_mib=1, disk_mib=1)) == NoRoom("cpus", 16)
+    assert place(fleet, Needs(cpus=1, memory_mib=100_000, disk_mib=1)) == NoRoom("memory", 64_000)
+    assert place(fleet, Needs(cpus=1, memory_mib=1, disk_mib=900_000)) == NoRoom("disk", 500_000)
+
+
+def test_without_a_host_there_is_no_place() -> None:
+    assert place([], Needs(cpus=1, memory_mib=1, disk_mib=1)) is None

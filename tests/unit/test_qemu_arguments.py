@@ -1,0 +1,210 @@
+"""What qemu is started with: by example, and by property with whatever a person can type."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import string
+from ipaddress import IPv4Address
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.lab.wishes import PRIVATE
+from workers.contract.spec import (
+    GIB,
+    BootFrom,
+    DiscSpec,
+    DiskBus,
+    DiskKind,
+    DiskSpec,
+    MachineSpec,
+    NicModel,
+    NicSpec,
+    Power,
+)
+from workers.plan.names import MachineFolder
+from workers.plan.qemu import HostChoices, qemu_argv
+
+FOLDER = MachineFolder(Path("/var/lib/offshoot/host/machines/5c0f0000-0000-4000-8000-000000000001"))
+DISK = DiskSpec(id=UUID("d15c0000-0000-4000-8000-000000000001"), size_bytes=8 * GIB, kind=DiskKind.GROWING)
+NIC = NicSpec(network=PRIVATE, mac="52:54:00:00:00:0a", address=IPv4Address("192.168.57.10"))
+DISC = DiscSpec(image_id=UUID("1a9e0000-0000-4000-8000-000000000001"), size_bytes=1000, sha256="0" * 64)
+
+
+def machine(**changes: object) -> MachineSpec:
+    fields: dict[str, object] = {
+        "machine_id": UUID("5c0f0000-0000-4000-8000-000000000001"),
+        "generation": 1,
+        "run": 1,
+        "power": Power.RUNNING,
+        "name": "ubuntu,test=1",
+        "cpus": 2,
+        "memory_mib": 2048,
+        "disks": (DISK,),
+        "disc": DISC,
+        "nics": (NIC,),
+    }
+    return MachineSpec(**(fields | changes))  # type: ignore[arg-type]
+
+
+def choices(**changes: object) -> HostChoices:
+    fields: dict[str, object] = {
+        "accelerator": "tcg",
+        "asynchronous_io": "io_uring",
+        "direct_io": True,
+        "folder": FOLDER,
+        "tap_fds": (7,),
+        "disc": Path("/var/lib/offshoot/host/images/1a9e.iso"),
+    }
+    return HostChoices(**(fields | changes))  # type: ignore[arg-type]
+
+
+def test_the_whole_list_of_a_machine_with_a_hostile_name() -> None:
+    run = str(FOLDER.run)
+    disk = f"{FOLDER.root}/{DISK.id}.qcow2"
+    expected = [
+        "qemu-system-x86_64",
+        *("-name", "guest=ubuntu,,test=1,debug-threads=on"),
+        *("-uuid", "5c0f0000-0000-4000-8000-000000000001"),
+        *("-no-user-config", "-nodefaults"),
+        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        *("-machine", "pc-q35-7.2,memory-backend=ram,vmport=off,hpet=off"),
+        *("-accel", "tcg,thread=multi", "-cpu", "max"),
+        *("-smp", "cpus=2,sockets=1,cores=2,threads=1"),
+        *("-m", "size=2048M"),
+        *("-object", '{"qom-type":"memory-backend-memfd","id":"ram","size":2147483648,"share":true}'),
+        *("-rtc", "base=utc", "-boot", "strict=on"),
+        *("-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"),
+        *("-pidfile", f"{run}/qemu.pid", "-msg", "timestamp=on"),
+        *(
+            "-chardev",
+            f"socket,id=qmp,path={run}/qmp.sock,server=on,wait=off",
+            "-mon",
+            "chardev=qmp,mode=control",
+        ),
+        *("-chardev", f"socket,id=events,path={run}/events.sock,server=on,wait=off"),
+        *("-mon", "chardev=events,mode=control"),
+        *("-vnc", f"unix:{run}/vnc.sock"),
+        *("-device", '{"driver":"VGA","id":"video","bus":"pcie.0","addr":"0x1"}'),
+        *("-device", '{"driver":"qemu-xhci","id":"usb","bus":"pcie.0","addr":"0x2"}'),
+        *("-device", '{"driver":"usb-tablet","id":"tablet","bus":"usb.0"}'),
+        *("-chardev", f"socket,id=serial,path={run}/serial.sock,server=on,wait=off"),
+        *("-device", '{"driver":"isa-serial","id":"serial0","chardev":"serial"}'),
+        *("-device", '{"driver":"virtio-serial-pci","id":"ports","bus":"pcie.0","addr":"0x3"}'),
+        *("-chardev", f"socket,id=agent,path={run}/agent.sock,server=on,wait=off"),
+        "-device",
+        '{"driver":"virtserialport","id":"agent0","bus":"ports.0","chardev":"agent","name":"org.qemu.guest_agent.0"}',
+        *("-object", '{"qom-type":"rng-builtin","id":"entropy"}'),
+        *("-device", '{"driver":"virtio-rng-pci","id":"rng","bus":"pcie.0","addr":"0x4","rng":"entropy"}'),
+        "-device",
+        '{"driver":"virtio-balloon-pci","id":"balloon","bus":"pcie.0","addr":"0x5","free-page-reporting":true}',
+        "-blockdev",
+        '{"driver":"raw","node-name":"disc","read-only":true,"file":{"driver":"file",'
+        '"filename":"/var/lib/offshoot/host/images/1a9e.iso","read-only":true}}',
+        *("-device", '{"driver":"ide-cd","id":"disc-drive","bus":"ide.0","bootindex":1,"drive":"disc"}'),
+        "-blockdev",
+        f'{{"driver":"file","node-name":"disk0-file","filename":"{disk}","aio":"io_uring",'
+        '"cache":{"direct":true},"discard":"unmap"}',
+        "-blockdev",
+        '{"driver":"qcow2","node-name":"disk0","file":"disk0-file","cache":{"direct":true},'
+        '"discard":"unmap","detect-zeroes":"unmap"}',
+        *("-object", '{"qom-type":"iothread","id":"disk0-thread"}'),
+        "-device",
+        '{"driver":"virtio-blk-pci","id":"disk0-device","drive":"disk0","bootindex":2,"serial":"d15c0000000040008000",'
+        '"bus":"pcie.0","addr":"0xe","iothread":"disk0-thread"}',
+        *("-netdev", '{"type":"tap","id":"nic0","fd":"7"}'),
+        "-device",
+        '{"driver":"virtio-net-pci","id":"nic0-device","netdev":"nic0","mac":"52:54:00:00:00:0a",'
+        '"bus":"pcie.0","addr":"0x6","romfile":""}',
+    ]
+    assert list(qemu_argv(machine(), choices())) == expected
+
+
+def test_kvm_is_used_where_it_works() -> None:
+    argv = qemu_argv(machine(), choices(accelerator="kvm"))
+    assert argv[argv.index("-accel") : argv.index("-accel") + 4] == ("-accel", "kvm", "-cpu", "host")
+
+
+def test_an_old_system_gets_the_hardware_that_it_knows() -> None:
+    old = machine(
+        disks=(DISK.model_copy(update={"bus": DiskBus.SATA, "kind": DiskKind.FIXED}),),
+        nics=(NIC.model_copy(update={"model": NicModel.E1000}),),
+    )
+    devices = drivers(qemu_argv(old, choices()))
+    assert {"ide-hd", "e1000"} <= devices
+    assert not {"virtio-blk-pci", "virtio-net-pci"} & devices
+
+
+def test_after_the_installation_the_disk_comes_first() -> None:
+    argv = qemu_argv(machine(disc=None, boot_from=BootFrom.DISK), choices(disc=None))
+    order = {d["id"]: d["bootindex"] for d in devices(argv) if "bootindex" in d}
+    assert order == {"disk0-device": 1, "disc-drive": 2}
+    assert not any('"node-name":"disc"' in argument for argument in argv)
+
+
+def test_a_card_without_a_tap_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 cards but 0 taps"):
+        qemu_argv(machine(), choices(tap_fds=()))
+
+
+hostile = st.text(
+    alphabet=st.one_of(
+        st.sampled_from(",=-\n\r\t\"'\\{}[];:%$`| "), st.sampled_from(string.ascii_letters), st.characters()
+    ),
+    min_size=1,
+    max_size=63,
+).filter(lambda name: "\0" not in name)
+
+
+@given(name=hostile)
+def test_no_name_becomes_an_option_or_a_second_property(name: str) -> None:
+    plain = list(qemu_argv(machine(name="x"), choices()))
+    argv = list(qemu_argv(machine(name=name), choices()))
+    position = plain.index("guest=x,debug-threads=on")
+    assert argv[:position] + argv[position + 1 :] == plain[:position] + plain[position + 1 :]
+    assert properties(argv[position]) == [("guest", name), ("debug-threads", "on")]
+
+
+@given(folder=hostile.filter(lambda text: "/" not in text and text not in (".", "..")))
+def test_no_path_becomes_a_second_property(folder: str) -> None:
+    place = MachineFolder(Path("/srv") / folder)
+    argv = list(qemu_argv(machine(), choices(folder=place, disc=Path("/srv") / folder / "disc.iso")))
+    for option, value in itertools.pairwise(argv):
+        if option == "-chardev":
+            assert [key for key, _ in properties(value)] == ["socket", "id", "path", "server", "wait"]
+        if option == "-vnc":
+            assert properties(value) == [(f"unix:{place.vnc_socket}", "")] or "=" in folder
+            assert len(properties(value)) == 1
+        if option in ("-blockdev", "-device", "-netdev", "-object"):
+            json.loads(value)
+    files = [json.loads(v) for o, v in itertools.pairwise(argv) if o == "-blockdev"]
+    assert files[0]["file"]["filename"] == str(Path("/srv") / folder / "disc.iso")
+
+
+def properties(value: str) -> list[tuple[str, str]]:
+    """qemu's own reading of an option (util/keyval.c, qemu-option.c): a comma ends a property, two are one."""
+    parts: list[str] = [""]
+    rest = value
+    while rest:
+        if rest.startswith(",,"):
+            parts[-1] += ","
+            rest = rest[2:]
+        elif rest[0] == ",":
+            parts.append("")
+            rest = rest[1:]
+        else:
+            parts[-1] += rest[0]
+            rest = rest[1:]
+    return [(key, text) for key, _equals, text in (part.partition("=") for part in parts)]
+
+
+def devices(argv: tuple[str, ...]) -> list[dict[str, object]]:
+    return [json.loads(value) for option, value in itertools.pairwise(argv) if option == "-device"]
+
+
+def drivers(argv: tuple[str, ...]) -> set[object]:
+    return {device["driver"] for device in devices(argv)}

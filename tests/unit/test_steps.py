@@ -1,0 +1,50 @@
+"""Wanted against found gives steps."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from tests.lab import wishes
+from workers.contract.messages import Step
+from workers.contract.spec import DiscSpec, Power, StopMode
+from workers.plan.steps import Found, steps_for
+
+DISC = DiscSpec(image_id=UUID("1a9e0000-0000-4000-8000-000000000001"), size_bytes=1000, sha256="0" * 64)
+NOTHING = Found(disks_missing=True, running_run=None, running_disc=None, ended_run=None)
+OFF = Found(disks_missing=False, running_run=None, running_disc=None, ended_run=1)
+RUNNING = Found(disks_missing=False, running_run=1, running_disc=str(DISC.image_id), ended_run=None)
+START = (Step.PREPARE_NETWORK, Step.LAUNCH)
+
+
+def test_a_new_machine_takes_every_step() -> None:
+    steps = steps_for(wishes.spec(disc=DISC), NOTHING)
+    assert steps == (Step.FETCH_DISC, Step.MAKE_DISKS, *START)
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "expected"),
+    [
+        (RUNNING, {"disc": DISC}, ()),
+        (RUNNING, {"disc": None}, (Step.CHANGE_DISC,)),
+        (RUNNING, {"power": Power.OFF, "stop_mode": StopMode.ASK}, (Step.ASK_GUEST,)),
+        (RUNNING, {"power": Power.OFF, "stop_mode": StopMode.FORCE}, (Step.STOP,)),
+        (RUNNING, {"power": Power.GONE}, (Step.STOP, Step.REMOVE)),
+        (RUNNING, {"run": 2, "stop_mode": StopMode.ASK}, (Step.ASK_GUEST, *START)),
+        (OFF, {"run": 1}, ()),
+        (OFF, {"run": 2}, START),
+        (OFF, {"power": Power.OFF}, ()),
+        (OFF, {"power": Power.GONE}, (Step.REMOVE,)),
+        (NOTHING, {"power": Power.OFF}, (Step.MAKE_DISKS,)),
+    ],
+)
+def test_only_what_is_missing_is_done(
+    found: Found, changes: dict[str, object], expected: tuple[Step, ...]
+) -> None:
+    assert steps_for(wishes.spec(**changes), found) == expected
+
+
+def test_a_run_that_its_host_cut_off_is_started_again() -> None:
+    cut_off = Found(disks_missing=False, running_run=None, running_disc=None, ended_run=None)
+    assert steps_for(wishes.spec(), cut_off) == START
