@@ -77,7 +77,8 @@ def _bring_up(place: Installation, supervisor: Supervisor) -> None:
     _await(supervisor, "the site", lambda: _healthy(place, started), seconds=_HEALTHY_SECONDS)
     if not is_prepared:
         # Last, so that a start that failed half-way has not swallowed the password.
-        made = json.loads(_manage(place, "ensure_administrator", "--json", "--stamp", stamp))["administrator"]
+        said = _manage(place, "ensure_administrator", "--json", "--stamp", stamp)
+        made = json.loads(said.splitlines()[-1])["administrator"]
         if made:
             print(f"Sign in as  {made['name']}  with the password  {made['password']}")
             print("It is shown only this once: keep it, or change it after signing in.", flush=True)

@@ -42,7 +42,8 @@ def site_health(path: Path) -> dict[str, Any]:
     connection = _UnixConnection(path)
     try:
         connection.request("GET", "/health/")
-        answer = json.loads(connection.getresponse().read())
+        with connection.getresponse() as response:
+            answer = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError):
         return {}
     finally:

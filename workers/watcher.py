@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -61,8 +61,7 @@ class Watcher:
         reason = EndReason.CRASH
         try:
             await client.connect(str(folder.events_socket))
-            while True:
-                event = await client.events.get()
+            async for event in _events_until_the_end(client):
                 if event["event"] == "SHUTDOWN":
                     by_guest = cast(dict[str, Any], event["data"])["guest"]
                     reason = EndReason.GUEST if by_guest else EndReason.PERSON
@@ -90,6 +89,24 @@ class Watcher:
             settle_ended(self._host, folder, machine_id, reason)
         if not wishes.is_buried(self._host.config.state, machine_id):
             self._host.report_observed(observe(self._host, machine_id))
+
+
+async def _events_until_the_end(client: QMPClient) -> AsyncIterator[Mapping[str, Any]]:
+    """The events of a connection, the last ones too. The library's own iterator never ends with its connection."""
+    ended = asyncio.create_task(client.runstate_changed())
+    try:
+        while True:
+            arrived = asyncio.create_task(client.events.get())
+            await asyncio.wait((arrived, ended), return_when=asyncio.FIRST_COMPLETED)
+            if arrived.done():
+                yield arrived.result()
+                continue
+            arrived.cancel()
+            while not client.events.empty():
+                yield await client.events.get()
+            return
+    finally:
+        ended.cancel()
 
 
 async def _copy_serial(socket: Path, path: Path) -> None:

@@ -143,7 +143,7 @@ def fresh() -> Iterator[Launcher]:
 def running() -> Iterator[Launcher]:
     """An installation after its first start; only looked at."""
     with _installation() as launcher:
-        launcher.start()
+        assert "Offshoot runs at" in launcher.start(), launcher.words()
         yield launcher
 
 

@@ -108,7 +108,12 @@ class PortalsEar:
 
     def progress(self, operation_id: UUID) -> list[Progress]:
         """What was said of an operation."""
-        return [r for r in self.reports() if isinstance(r, Progress) and r.operation_id == operation_id]
+        said = []
+        for report in self.reports():
+            machines = report.machines if isinstance(report, Heartbeat) else (report,)
+            # An end whose own report was lost comes with the next observation of the machine.
+            said += [m.operation if isinstance(m, MachineObserved) else m for m in machines]
+        return [r for r in said if isinstance(r, Progress) and r.operation_id == operation_id]
 
     def end_of(self, operation_id: UUID, *, seconds: float = 60) -> Progress:
         """Wait until the operation has ended, and how."""
