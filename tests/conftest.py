@@ -9,9 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from launch.ground import make_accounts
 from tests.lab.broker import Broker, PortalsEar
 from tests.lab.host import LabHost
 from tests.lab.network import HostNetwork
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _accounts() -> None:
+    """The accounts that a first `make run` makes: a fresh machine has none of them yet."""
+    make_accounts()
 
 
 @pytest.fixture

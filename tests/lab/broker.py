@@ -122,9 +122,10 @@ class PortalsEar:
         def ended() -> Progress | None:
             return next((r for r in self.progress(operation_id) if r.state in final), None)
 
-        return wait_for(
-            f"operation {operation_id} ends; heard {self.progress(operation_id)}", ended, seconds=seconds
-        )
+        try:
+            return wait_for(f"operation {operation_id} ends", ended, seconds=seconds)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}; heard {self.progress(operation_id)} in {self.reports()}") from exc
 
     def observed(
         self, machine_id: UUID, fits: Callable[[MachineObserved], bool], *, seconds: float = 30
