@@ -5,8 +5,10 @@ Whatever instruction a worker is killed at, the same call made again ends in the
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -121,7 +123,15 @@ def apply(host: Host, message: ApplyMachine) -> None:
     spec = message.spec
     machine_id = spec.machine_id
     words = log.bind(operation=str(message.operation_id), machine=str(machine_id), generation=spec.generation)
-    if not wishes.accept(host.config.state, message, gid=host.config.gid):
+    try:
+        accepted = wishes.accept(host.config.state, message, gid=host.config.gid)
+    except OSError as exc:  # not even the wish could be written down, so nothing was begun
+        words.warning("not accepted", error=str(exc))
+        code = ErrorCode.DISK_FULL if exc.errno in (errno.ENOSPC, errno.EDQUOT) else ErrorCode.INTERNAL
+        refusal = ErrorReport(code=code, detail=str(exc)[-4000:])
+        host.report_progress(_Teller(host, message, ()).progress(OperationState.FAILED, refusal))
+        return
+    if not accepted:
         words.info("a newer wish is known")
         host.report_progress(_Teller(host, message, ()).progress(OperationState.SUPERSEDED))
         host.report_observed(observe(host, machine_id))
@@ -170,7 +180,12 @@ def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None
     if spec.power is Power.GONE and end.state is OperationState.DONE:
         wishes.bury(host.config.state, spec.machine_id, spec.generation)
     else:
-        wishes.remember_handled(folder, end)
+        try:
+            wishes.remember_handled(folder, end)
+        except (
+            OSError
+        ):  # a full disk, say: told all the same, and applied once more when the worker starts again
+            words.exception("end not noted")
     reached("handled")
     host.report_observed(observe(host, spec.machine_id, operation=end))
     host.report_progress(end)
@@ -317,34 +332,47 @@ def _make_disks(host: Host, spec: MachineSpec, folder: MachineFolder, tell: Tell
 
 
 def _prepare_network(host: Host, spec: MachineSpec, folder: MachineFolder, tell: Tell) -> None:
-    try:
+    with _unplugged_on_failure(host, spec):
         networks.plug(host.config, spec)
-    except OffshootError:
-        networks.unplug(host.config, spec.machine_id)
+
+
+@contextmanager
+def _unplugged_on_failure(host: Host, spec: MachineSpec) -> Iterator[None]:
+    """Pull the machine's cables again where what is done inside fails; that failure is what is told."""
+    try:
+        yield
+    except Exception:
+        try:
+            networks.unplug(host.config, spec.machine_id)
+        except Exception:
+            log.exception("not undone", machine=str(spec.machine_id))
         raise
 
 
 def _launch(host: Host, spec: MachineSpec, folder: MachineFolder, tell: Tell) -> None:
-    free = host_usage(host.config.state.root).memory_free_mib
-    if spec.memory_mib > free:
-        networks.unplug(host.config, spec.machine_id)
-        raise MemoryShort(f"{spec.memory_mib} MiB wanted, {free} MiB free on {host.config.name}")
-    taps: tuple[int, ...] = ()
-    try:
+    with _unplugged_on_failure(host, spec):
+        free = host_usage(host.config.state.root).memory_free_mib
+        if spec.memory_mib > free:
+            raise MemoryShort(f"{spec.memory_mib} MiB wanted, {free} MiB free on {host.config.name}")
         taps = networks.open_taps(spec)
         reached("taps opened")
-        choices = HostChoices(
-            accelerator=host.accelerator,
-            asynchronous_io="io_uring" if host.direct_io else "threads",
-            direct_io=host.direct_io,
-            folder=folder,
-            tap_fds=taps,
-            disc=library.cached(spec.disc.image_id, host.config.state.images) if spec.disc else None,
-        )
+        try:
+            choices = HostChoices(
+                accelerator=host.accelerator,
+                asynchronous_io="io_uring" if host.direct_io else "threads",
+                direct_io=host.direct_io,
+                folder=folder,
+                tap_fds=taps,
+                disc=library.cached(spec.disc.image_id, host.config.state.images) if spec.disc else None,
+            )
+            argv = qemu_argv(spec, choices)
+        except BaseException:
+            networks.close_taps(taps)
+            raise
         processes.start(
             folder,
             spec.machine_id,
-            qemu_argv(spec, choices),
+            argv,
             tap_fds=taps,
             monitors=host.monitors,
             uid=host.config.uid,
@@ -358,9 +386,6 @@ def _launch(host: Host, spec: MachineSpec, folder: MachineFolder, tell: Tell) ->
                 "disc": str(spec.disc.image_id) if spec.disc else None,
             },
         )
-    except OffshootError:
-        networks.unplug(host.config, spec.machine_id)
-        raise
     host.on_launch(spec.machine_id)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from django.db import IntegrityError, transaction
+
 from portal.accounts.models import User
 
 ADMINISTRATOR = "admin"
@@ -24,5 +26,11 @@ def ensure_administrator() -> NewAdministrator | None:
     if User.objects.filter(is_staff=True).exists():
         return None
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
-    User.objects.create_superuser(username=ADMINISTRATOR, password=password)
+    try:
+        with transaction.atomic():
+            User.objects.create_superuser(username=ADMINISTRATOR, password=password)
+    except IntegrityError:
+        if User.objects.filter(is_staff=True).exists():
+            return None  # somebody was quicker; theirs counts
+        raise
     return NewAdministrator(ADMINISTRATOR, password)

@@ -1,11 +1,12 @@
 """The hosts' pages, for administrators."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from portal.fleet import views
 
 app_name = "fleet"
 urlpatterns = [
     path("", views.host_list, name="list"),
-    path("<str:name>/", views.host_detail, name="detail"),
+    # Of the characters of the contract's HostName, so that no other ever reaches the database.
+    re_path(r"^(?P<name>[a-z0-9.-]{1,63})/\Z", views.host_detail, name="detail"),
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.utils.translation import gettext as _
@@ -13,7 +14,11 @@ from portal.machines.flavours import CUSTOM, FLAVOURS, flavour
 from portal.machines.services import MachineWish
 from portal.networks.models import Network
 from portal.networks.services import private_network
+from portal.refusal import Refused
 from workers.contract.spec import GIB, DiskBus, DiskKind, NicModel
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 _SIZES = [(flavour.key, flavour.name) for flavour in FLAVOURS] + [(CUSTOM, gettext_lazy("Custom"))]
 _KINDS = [
@@ -29,41 +34,90 @@ _CARDS = [
     (NicModel.E1000.value, gettext_lazy("Intel e1000 (for systems without a virtio driver)")),
 ]
 
+_CHOOSE = {
+    "required": gettext_lazy("Choose one of these."),
+    "invalid_choice": gettext_lazy("Choose one of these."),
+}
+
+
+def _between(words: _StrPromise) -> dict[str, str | _StrPromise]:
+    """One sentence for every way in which a number can be wrong."""
+    wrong = (
+        "required",
+        "invalid",
+        "min_value",
+        "max_value",
+        "max_digits",
+        "max_decimal_places",
+        "max_whole_digits",
+    )
+    return dict.fromkeys(wrong, words)
+
 
 class NewMachineForm(forms.Form):
     """What a person fills in. CPU, memory and disk fields count only for a custom size, the disk's always."""
 
-    name = forms.CharField(max_length=63, label=gettext_lazy("Name"))
+    name = forms.CharField(
+        max_length=63,
+        label=gettext_lazy("Name"),
+        error_messages={
+            "required": gettext_lazy("The machine needs a name."),
+            "max_length": gettext_lazy("A name has at most 63 characters."),
+        },
+    )
     disc = forms.ModelChoiceField(
         queryset=Image.objects.none(),
         required=False,
         empty_label=gettext_lazy("No disc"),
         label=gettext_lazy("What to install"),
+        error_messages={"invalid_choice": gettext_lazy("That disc is no longer in the library.")},
     )
     size = forms.ChoiceField(
-        choices=_SIZES, widget=forms.RadioSelect, initial="small", label=gettext_lazy("Size")
+        choices=_SIZES,
+        widget=forms.RadioSelect,
+        initial="small",
+        label=gettext_lazy("Size"),
+        error_messages=_CHOOSE,
     )
     cpus = forms.IntegerField(
-        min_value=1, max_value=256, required=False, initial=1, label=gettext_lazy("Processors")
+        min_value=1,
+        max_value=256,
+        required=False,
+        initial=1,
+        label=gettext_lazy("Processors"),
+        error_messages=_between(gettext_lazy("A machine has 1 to 256 processors.")),
     )
     memory_gib = forms.DecimalField(
-        min_value=0,
+        min_value=Decimal("0.25"),
         max_value=4096,
         max_digits=7,
         decimal_places=2,
         required=False,
         initial=1,
         label=gettext_lazy("Memory (GB)"),
+        error_messages=_between(
+            gettext_lazy("A machine has 0.25 to 4096 GB of memory, with at most two decimals.")
+        ),
     )
-    disk_gib = forms.IntegerField(min_value=1, max_value=65536, initial=10, label=gettext_lazy("Disk (GB)"))
+    disk_gib = forms.IntegerField(
+        min_value=1,
+        max_value=65536,
+        initial=10,
+        label=gettext_lazy("Disk (GB)"),
+        error_messages=_between(gettext_lazy("A disk has 1 to 65536 GB, a whole number.")),
+    )
     disk_kind = forms.ChoiceField(
         choices=_KINDS,
         widget=forms.RadioSelect,
         initial=DiskKind.GROWING.value,
         label=gettext_lazy("Disk type"),
+        error_messages=_CHOOSE,
     )
     network = forms.ModelChoiceField(
-        queryset=Network.objects.none(), empty_label=None, label=gettext_lazy("Network")
+        queryset=Network.objects.none(),
+        empty_label=None,
+        label=gettext_lazy("Network"),
+        error_messages=_CHOOSE,
     )
     disk_bus = forms.ChoiceField(
         choices=_BUSES, initial=DiskBus.VIRTIO.value, required=False, label=gettext_lazy("Disk controller")
@@ -84,6 +138,8 @@ class NewMachineForm(forms.Form):
         cleaned: dict[str, Any] = super().clean() or {}
         chosen = flavour(cleaned.get("size", ""))
         if chosen is not None:
+            for unused in ("cpus", "memory_gib"):  # not to be seen with a flavour, so nothing to complain of
+                self.errors.pop(unused, None)
             cleaned["cpus"] = chosen.cpus
             cleaned["memory_mib"] = chosen.memory_mib
             return cleaned
@@ -94,9 +150,14 @@ class NewMachineForm(forms.Form):
             self.add_error("memory_gib", _("Say how much memory."))
         elif memory is not None:
             cleaned["memory_mib"] = int(memory * 1024)
-            if cleaned["memory_mib"] < 64:
-                self.add_error("memory_gib", _("A machine needs at least 0.0625 GB (64 MB) of memory."))
         return cleaned
+
+    def add_refusal(self, refusal: Refused) -> None:
+        """Say it at the field that can be changed: the processors and memory of a flavour are its size."""
+        field = refusal.field if refusal.field in self.fields else None
+        if field in ("cpus", "memory_gib") and self.cleaned_data["size"] != CUSTOM:
+            field = "size"
+        self.add_error(field, refusal.message)
 
     def wish(self) -> MachineWish:
         """The checked form as a wish. Call it after is_valid()."""

@@ -44,7 +44,7 @@ def progress_take(progress: Progress) -> bool:
         changes["finished_at"] = now
     if progress.error is not None:
         changes["error_code"] = progress.error.code
-        changes["error_detail"] = progress.error.detail
+        changes["error_detail"] = _storable(progress.error.detail)
     with transaction.atomic():
         taken = Operation.objects.filter(
             pk=progress.operation_id,
@@ -76,11 +76,14 @@ def observed_take(report: MachineObserved) -> bool:
             "observed": report.power,
             "observed_generation": report.generation,
             "end_reason": report.reason or "",
-            "exit_detail": report.exit_detail,
+            "exit_detail": _storable(report.exit_detail),
             "accelerator": report.accelerator or "",
         }
         if report.under_the_hood is not None:
-            changes["under_the_hood"] = report.under_the_hood.model_dump(mode="json")
+            hood = report.under_the_hood.model_dump(mode="json")
+            changes["under_the_hood"] = {
+                name: _storable(value) if isinstance(value, str) else value for name, value in hood.items()
+            }
         ended = report.power is Observed.OFF and report.reason in _ENDED_FOR_GOOD
         if ended and report.generation == machine.generation and machine.power == Power.RUNNING:
             # It ended by itself: nobody wants it to run any more until a person starts it.
@@ -109,6 +112,10 @@ def _gone(machine: Machine, report: MachineObserved) -> bool:
     """The host has removed every trace: the definition goes too, if that is what was wanted."""
     if machine.power != Power.GONE or report.generation < machine.generation:
         return False
+    # What stayed open would be sent again for ever, and some day make the machine anew on a host that forgot it.
+    left = machine.operations.filter(state__in=OPEN_STATES)
+    left.filter(kind=Kind.DELETE).update(state=OperationState.DONE, finished_at=timezone.now())
+    left.update(state=OperationState.SUPERSEDED, finished_at=timezone.now())
     machine.delete()
     transaction.on_commit(partial(publish.machine_changed, report.machine_id, machine.owner_id))
     transaction.on_commit(publish.library_changed)
@@ -128,6 +135,11 @@ def _take_back(progress: Progress) -> None:
         current.update(power=Power.RUNNING)
         return
     current.exclude(observed=Observed.RUNNING).update(power=Power.OFF)
+
+
+def _storable(text: str) -> str:
+    """What a guest or a program wrote, without NUL: PostgreSQL keeps none in a text or in JSON."""
+    return text.replace("\x00", "\ufffd")
 
 
 def _step(progress: Progress, step: dict[str, Any]) -> dict[str, Any]:

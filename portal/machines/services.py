@@ -10,10 +10,10 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
-from portal.activity.models import Kind, Operation
+from portal.activity.models import OPEN_STATES, Kind, Operation
 from portal.fleet.models import Host
 from portal.fleet.placement import Candidate, Needs, NoRoom, place
-from portal.fleet.selectors import candidates
+from portal.fleet.selectors import candidates, hosts_alive
 from portal.images.models import Image
 from portal.live import publish
 from portal.machines import dispatch
@@ -50,7 +50,7 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
             if owner.machines.filter(name=name).exists():
                 raise Refused(_("You have a machine of this name already. Choose another name."), "name")
             chosen = _choose_host(Needs(wish.cpus, wish.memory_mib, fixed_mib + 64))
-            host = Host.objects.select_for_update().get(pk=chosen.host_id)
+            host = Host.objects.get(pk=chosen.host_id)
             machine = Machine.objects.create(
                 owner=owner,
                 host=host,
@@ -89,6 +89,8 @@ def machine_start(*, machine: Machine, by: User) -> Operation:
         row = _wanted(machine)
         if row.observed == Observed.RUNNING:
             raise Refused(_("The machine is running already."))
+        if _starts(row):  # a second start would be a new run, and restart what the first one has started
+            raise Refused(_("The machine is being started already."))
         return _change(row, Kind.START, by, power=Power.RUNNING, run=row.run + 1)
 
 
@@ -154,6 +156,8 @@ def clean_name(raw: str) -> str:
 
 
 def _choose_host(needs: Needs) -> Candidate:
+    """The host for it. The fleet stays locked to the end of the transaction, so that no room is promised twice."""
+    list(hosts_alive().select_for_update().order_by("pk").values_list("pk"))
     match place(candidates(), needs):
         case Candidate() as chosen:
             return chosen
@@ -182,6 +186,13 @@ def _running(machine: Machine) -> Machine:
     if row.observed != Observed.RUNNING:
         raise Refused(_("The machine is not running."))
     return row
+
+
+def _starts(row: Machine) -> bool:
+    """The newest wish is that it runs, and its host has not carried it out yet."""
+    starts = (Kind.CREATE, Kind.START, Kind.RESTART)
+    newest = row.operations.filter(generation=row.generation)
+    return newest.filter(kind__in=starts, state__in=OPEN_STATES).exists()
 
 
 def _change(row: Machine, kind: Kind, by: User, **changes: object) -> Operation:

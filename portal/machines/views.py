@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
-from portal.activity.models import Operation
+from portal.activity.models import Kind, Operation
 from portal.activity.selectors import history_of
 from portal.activity.words import shown
 from portal.fleet.selectors import hosts_alive
@@ -24,7 +24,7 @@ from portal.machines import selectors, services
 from portal.machines.flavours import FLAVOURS
 from portal.machines.forms import InsertDiscForm, NewMachineForm
 from portal.machines.models import Machine
-from portal.machines.status import possible
+from portal.machines.status import Status, possible
 from portal.refusal import Refused
 
 _ROWS_A_PAGE = 50
@@ -34,7 +34,7 @@ _ROWS_A_PAGE = 50
 def machine_list(request: HttpRequest) -> HttpResponse:
     """The machines that a person sees."""
     user = _user(request)
-    query = request.GET.get("q", "").strip()[:100]
+    query = request.GET.get("q", "").replace("\x00", "").strip()[:100]  # PostgreSQL takes no NUL
     page = Paginator(selectors.machines_for(user, query=query), _ROWS_A_PAGE).get_page(
         request.GET.get("page")
     )
@@ -58,7 +58,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
         try:
             operation = services.machine_create(owner=user, requested_by=user, wish=form.wish())
         except Refused as refusal:
-            form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
+            form.add_refusal(refusal)
         else:
             return redirect("machines:detail", machine_id=cast(UUID, operation.machine_id))
     hosts = list(hosts_alive())
@@ -161,6 +161,7 @@ def _detail(machine: Machine) -> dict[str, Any]:
         "disks": list(machine.disks.all()),
         "nics": nics,
         "operation": shown(newest) if newest else None,
+        "shows_steps": newest is not None and _shows_steps(newest, status),
         "history": [shown(operation) for operation in history],
         "can": possible(status, has_disc=machine.disc_id is not None, wanted=machine.power),
         "images": Image.objects.order_by("name"),
@@ -168,6 +169,12 @@ def _detail(machine: Machine) -> dict[str, Any]:
         "emulated_notice": emulated_notice(machine.host.host_facts),
         "hood": machine.under_the_hood,
     }
+
+
+def _shows_steps(newest: Operation, status: Status) -> bool:
+    """While something is done or went wrong; and how it came to run, so that a quick start does not flash by."""
+    is_start = newest.kind in (Kind.CREATE, Kind.START, Kind.RESTART)
+    return newest.is_open or bool(newest.error_code) or (is_start and status.known == "running")
 
 
 def _user(request: HttpRequest) -> User:

@@ -51,7 +51,8 @@ def make_disk(disk: DiskSpec, path: Path, *, uid: int, gid: int, progress: Calla
         raise DiskError(str(exc), code=code) from exc
     except OffshootError as exc:
         draft.unlink(missing_ok=True)
-        raise DiskError(exc.detail) from exc
+        full = os.strerror(errno.ENOSPC) in exc.detail
+        raise DiskError(exc.detail, code=ErrorCode.DISK_FULL if full else ErrorCode.DISK_FAILED) from exc
 
 
 def _reserve(path: Path, size_bytes: int, progress: Callable[[int], None]) -> None:

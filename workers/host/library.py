@@ -53,6 +53,9 @@ def fetch_disc(
                 if attempt == _TRIES - 1:
                     raise LibraryError(f"{type(exc).__name__}: {exc}") from exc
                 time.sleep(0.5 * 2**attempt)
+            except LibraryError:
+                part.unlink(missing_ok=True)
+                raise
             except OSError as exc:
                 part.unlink(missing_ok=True)
                 code = ErrorCode.DISK_FULL if exc.errno == errno.ENOSPC else ErrorCode.DISC_UNREACHABLE

@@ -10,6 +10,7 @@ import grp
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -31,6 +32,7 @@ _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 def plug(config: HostConfig, spec: MachineSpec) -> None:
     """Bridge, DHCP, DNS, NAT and anti-spoofing rules for all cards of the machine; idempotent."""
     with _lock(config):
+        _unsettled(config).touch()
         for network in {nic.network.id: nic.network for nic in spec.nics}.values():
             folder = config.state.network(network.id)
             (folder / "nics").mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -60,23 +62,31 @@ def open_taps(spec: MachineSpec) -> tuple[int, ...]:
                 )
             )
     except BaseException:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        close_taps(descriptors)
         raise
     return tuple(descriptors)
+
+
+def close_taps(descriptors: Iterable[int]) -> None:
+    """The undo of open_taps: the taps go with their descriptors."""
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def unplug(config: HostConfig, machine_id: UUID) -> None:
     """Take the machine's cards out of their networks; networks without a card go."""
     with _lock(config):
-        touched = set()
-        for path in config.state.networks.glob("*/nics/*.json"):
-            card = read_json(path)
-            if card is None or card["machine"] == str(machine_id):
-                path.unlink(missing_ok=True)
-                touched.add(UUID(path.parent.parent.name))
-        if touched:
-            _match(config, touched)
+        cards = {path: read_json(path) for path in config.state.networks.glob("*/nics/*.json")}
+        mine = [path for path, card in cards.items() if card is None or card["machine"] == str(machine_id)]
+        if not mine and not _unsettled(config).exists():
+            return
+        _unsettled(config).touch()
+        for path in mine:
+            path.unlink(missing_ok=True)
+        # Networks without a card too: those of a call that was killed or failed half-way.
+        used = {path.parent.parent.name for path in cards.keys() - set(mine)}
+        empty = {path.name for path in config.state.networks.glob("*/")} - used
+        _match(config, {UUID(name) for name in empty | {path.parent.parent.name for path in mine}})
 
 
 def nic_facts(config: HostConfig, spec: MachineSpec) -> tuple[NicFacts, ...]:
@@ -114,13 +124,16 @@ def _match(config: HostConfig, touched: set[UUID]) -> None:
             upstream=config.dns_upstream,
         )
     _forward(config, wanted=bool(wired))
-    firewall.replace_rules(wired)
-    reached("rules set")
-    for network_id in touched - by_id.keys():
-        folder = config.state.network(network_id)
-        dhcp.stop_dnsmasq(folder)
-        links.remove_bridge(bridge_name(network_id))
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        firewall.replace_rules(wired)
+        reached("rules set")
+    finally:  # a bridge that nobody needs does not stay for rules that were refused
+        for network_id in touched - by_id.keys():
+            folder = config.state.network(network_id)
+            dhcp.stop_dnsmasq(folder)
+            links.remove_bridge(bridge_name(network_id))
+            shutil.rmtree(folder, ignore_errors=True)
+    _unsettled(config).unlink(missing_ok=True)
 
 
 def _wired(config: HostConfig) -> tuple[WiredNetwork, ...]:
@@ -148,6 +161,11 @@ def _forward(config: HostConfig, *, wanted: bool) -> None:
     if not wanted and marker.exists():
         _FORWARDING.write_text("0")
         marker.unlink()
+
+
+def _unsettled(config: HostConfig) -> Path:
+    """There from before cards are changed until the host matches them."""
+    return config.state.networks / "unsettled"
 
 
 def _nic_file(config: HostConfig, network_id: UUID, mac: str) -> Path:

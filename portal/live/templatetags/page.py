@@ -8,7 +8,9 @@ from pathlib import Path
 
 from django import template
 from django.conf import settings
+from django.forms import BoundField
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
@@ -18,6 +20,14 @@ register = template.Library()
 def icon(name: str) -> SafeString:
     """An icon of Bootstrap Icons as inline SVG; decoration only, hidden from screen readers."""
     return _svg(name)
+
+
+@register.simple_tag
+def field_state(field: BoundField) -> SafeString:
+    """The attributes by which a screen reader learns that a field was refused, and why (field_errors.html has the words)."""
+    if not field.errors:
+        return SafeString("")
+    return format_html(' aria-invalid="true" aria-describedby="{}-error"', field.auto_id)
 
 
 @register.filter
