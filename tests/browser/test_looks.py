@@ -1,0 +1,138 @@
+"""Every page on a desk and on a phone: nothing sticks out, nothing complains, everybody can use it.
+
+With OFFSHOOT_SCREENSHOTS=<folder> each page is kept there as a picture.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.chromium import (
+    DESKTOP,
+    PHONE,
+    Witness,
+    accessibility_faults,
+    context_of,
+    is_wider_than_its_window,
+)
+from tests.browser.conftest import Site
+from tests.browser.pages import Door, Library, MachinePage, NewMachine
+from tests.browser.screen import in_the_machine, shows_the_menu
+from tests.lab.waiting import wait_for
+
+PAGES = (
+    "sign-in", "machines", "machine", "machine-off", "new-machine", "new-machine-refused", "discs", "hosts", "host",
+    "password", "not-found",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def addresses(site: Site, installer: Path) -> dict[str, str]:
+    """A site in use: a disc, a machine at its installer, one that is off. The address of each page."""
+    with context_of(site.browser) as context:
+        page = context.new_page()
+        Door(page).sign_in(site.name, site.password)
+        expect(page.get_by_role("heading", name="Make your first machine")).to_be_visible()
+        _keep(page, "first-time")
+        library = Library(page)
+        library.open()
+        library.upload(installer)
+        expect(library.row(installer.stem)).to_be_visible(timeout=60_000)
+        off = _machine(page, name="database", disc="No disc", size="Medium")
+        MachinePage(page).press("Force off")
+        MachinePage(page).confirm("Force off")
+        MachinePage(page).has_status("Off")
+        runs = _machine(page, name="web-server", disc=installer.stem, size="Small")
+        machine = MachinePage(page)
+        folder = site.machine(machine.machine_id)
+        wait_for(
+            "the installer asks",
+            lambda: shows_the_menu(in_the_machine(folder.qmp_socket, folder.run)),
+            seconds=120,
+            pause=1,
+        )
+        page.goto("/hosts/")
+        page.locator(".host-card").first.click()
+        host = page.url
+    return {
+        "sign-in": "/sign-in/", "machines": "/machines/", "machine": runs, "machine-off": off,
+        "new-machine": "/machines/new/", "new-machine-refused": "/machines/new/", "discs": "/discs/",
+        "hosts": "/hosts/", "host": host, "password": "/password/", "not-found": "/machines/nowhere/",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def window(request: pytest.FixtureRequest, site: Site) -> Iterator[tuple[BrowserContext, str]]:
+    """A window of that size, signed in."""
+    with context_of(site.browser, request.param) as context:
+        page = context.new_page()
+        Door(page).sign_in(site.name, site.password)
+        expect(page.get_by_role("heading", name="Machines", exact=True)).to_be_visible()
+        page.close()
+        yield context, "" if request.param == DESKTOP else "-phone"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_its_window_and_is_free_of_faults(
+    site: Site, addresses: dict[str, str], window: tuple[BrowserContext, str], name: str
+) -> None:
+    signed_in, suffix = window
+    if name == "sign-in":
+        with context_of(site.browser, PHONE if suffix else DESKTOP) as anonymous:
+            _look(anonymous, addresses, name, suffix)
+    else:
+        _look(signed_in, addresses, name, suffix)
+
+
+def test_a_page_can_be_used_by_the_keyboard_alone(site: Site, window: tuple[BrowserContext, str]) -> None:
+    page = window[0].new_page()
+    page.goto("/machines/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    page.goto("/machines/new/")
+    page.get_by_label("Name").fill("by keys")
+    page.locator("input[name=size][value=small]").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("input[name=size][value=medium]")).to_be_checked()
+    assert "Medium" in page.get_by_label("Review").inner_text()
+    page.close()
+
+
+def _look(context: BrowserContext, addresses: dict[str, str], name: str, suffix: str) -> None:
+    page = context.new_page()
+    witness = Witness(page)
+    page.goto(addresses[name])
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    if name == "machine":
+        MachinePage(page).has_screen()
+        page.wait_for_function("() => document.querySelector('[data-console-screen] canvas').width > 0")
+    if name == "new-machine-refused":
+        NewMachine(page).create()
+        expect(page.get_by_text("Nothing was made yet")).to_be_visible()
+    _keep(page, name + suffix)
+    assert not is_wider_than_its_window(page)
+    assert accessibility_faults(page) == []
+    assert witness.complaints == []
+    page.close()
+
+
+def _machine(page: Page, *, name: str, disc: str, size: str) -> str:
+    page.goto("/machines/new/")
+    form = NewMachine(page)
+    form.fill(name=name, disc=disc, size=size)
+    if "OFFSHOOT_SCREENSHOTS" in os.environ:
+        _keep(page, "new-machine-filled")
+    form.create()
+    MachinePage(page).has_status("Running")
+    return page.url
+
+
+def _keep(page: Page, name: str) -> None:
+    folder = os.environ.get("OFFSHOOT_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
