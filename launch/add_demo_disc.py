@@ -32,7 +32,7 @@ def main() -> None:
             demo_disc(disc)
             for path in (folder, disc):
                 os.chown(path, account.pw_uid, account.pw_gid)
-            finished = manage(place, "add_image", str(disc), "--name", NAME)
+            finished = manage(place, "add_image", str(disc), "--name", NAME, "--if-absent")
         finally:
             shutil.rmtree(folder)
     except (ground.NotReady, DiscError) as exc:

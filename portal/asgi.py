@@ -15,6 +15,7 @@ from channels.security.websocket import OriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from portal.body_limit import BodyLimit  # noqa: E402
 from portal.console.consumers import ConsoleConsumer  # noqa: E402
 from portal.live.consumers import LiveConsumer  # noqa: E402
 
@@ -25,7 +26,7 @@ websocket_routes = [
 
 application = ProtocolTypeRouter(
     {
-        "http": _http,
+        "http": BodyLimit(_http, settings.LARGEST_BODY_BYTES),
         "websocket": OriginValidator(
             AuthMiddlewareStack(URLRouter(websocket_routes)), settings.WEBSOCKET_ORIGINS
         ),

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
+from portal.logs import send_to_logging
 from portal.secrets import load_or_create
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -209,6 +210,7 @@ WHITENOISE_IMMUTABLE_FILE_TEST = lambda path, url: True  # noqa: E731  the addre
 PRIVATE_SUBNET = os.environ.get("OFFSHOOT_PRIVATE_SUBNET", "192.168.57.0/24")
 HOST_SILENT_SECONDS = 10
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
+LARGEST_BODY_BYTES = UPLOAD_CHUNK_BYTES + 64 * 1024
 UPLOAD_LARGEST_BYTES = int(os.environ.get("OFFSHOOT_UPLOAD_LARGEST_GIB", "64")) * 1024**3
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
@@ -217,6 +219,7 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "portal.logs.json_formatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("OFFSHOOT_LOG_LEVEL", "INFO")},
     "loggers": {name: {"level": "WARNING"} for name in ("axes", "httpx", "celery", "uvicorn")},
 }
+send_to_logging()

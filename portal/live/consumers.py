@@ -39,6 +39,11 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         await self._join(session_group(self.session_key))
         self.rechecking = asyncio.create_task(self._recheck())
 
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
+        """Bytes mean nothing here."""
+        if text_data is not None:
+            await super().receive(text_data=text_data)
+
     async def receive_json(self, content: Any, **_: Any) -> None:
         """Join the groups of what the page shows; what the person may not see is passed over in silence."""
         topics = content.get("watch") if isinstance(content, dict) else None

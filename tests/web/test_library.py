@@ -147,6 +147,14 @@ def test_a_disc_from_a_folder_is_added_and_said(disc: Path, db: None, settings: 
     assert list(settings.UPLOAD_DIR.iterdir()) == []
 
 
+def test_a_disc_that_is_there_already_is_not_added_again_where_that_was_asked(disc: Path, db: None) -> None:
+    for words in ("Added", "in the library already"):
+        said = io.StringIO()
+        call_command("add_image", str(disc), name="Debian 12", if_absent=True, stdout=said)
+        assert words in said.getvalue()
+    assert [each.name for each in Image.objects.all()] == ["Debian 12"]
+
+
 def test_a_file_that_is_no_disc_ends_the_command_and_leaves_nothing(
     db: None, tmp_path: Path, settings: LazySettings
 ) -> None:

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
+from portal.images.models import Image
 from portal.images.services import image_add_file
 from portal.refusal import Refused
 
@@ -19,13 +20,21 @@ class Command(BaseCommand):
     help = "Copies an ISO 9660 image into the library, where every signed-in person can use it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """PATH [--name NAME]."""
+        """PATH [--name NAME] [--if-absent]."""
         parser.add_argument("path", type=Path)
         parser.add_argument("--name", help="what the disc is called; by default its file's name")
+        parser.add_argument(
+            "--if-absent", action="store_true", help="do nothing where a disc of that name is in the library"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Add it and say so. Ends with status 1 and one line where it is refused."""
         path: Path = options["path"]
+        if options["if_absent"] and Image.objects.filter(name=options["name"] or path.stem).exists():
+            self.stdout.write(
+                _("‘%(name)s’ is in the library already.") % {"name": options["name"] or path.stem}
+            )
+            return
         try:
             image = image_add_file(path=path, name=options["name"])
         except Refused as refusal:
