@@ -1,0 +1,33 @@
+"""Ends what outlives its starter by design: the qemus and dnsmasqs of one folder, each by its own pid."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.lab.waiting import wait_for
+
+
+def processes_of(folder: Path) -> list[int]:
+    """The living qemus and dnsmasqs that have the folder in their command line."""
+    needle = f"{folder}/".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:
+            continue
+        if command.startswith((b"qemu-system", b"dnsmasq")) and needle in command:
+            found.append(int(path.parent.name))
+    return found
+
+
+def end_processes_of(folder: Path) -> None:
+    """None of them runs any more."""
+    for pid in processes_of(folder):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    wait_for(f"nothing of {folder} runs", lambda: not processes_of(folder), seconds=20)

@@ -1,0 +1,91 @@
+"""One row a figure: ours, by hand, the difference, the target, whether it is met. Pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table, in words; the fields are the columns."""
+
+    figure: str
+    ours: str = ""
+    ours_p95: str = ""
+    by_hand: str = ""
+    by_hand_p95: str = ""
+    difference: str = ""
+    target: str = ""
+    met: str = ""
+
+
+def p95(seconds: Sequence[float]) -> float:
+    """The value that 95 of 100 do not exceed (nearest rank: of 20 the second largest)."""
+    return sorted(seconds)[math.ceil(0.95 * len(seconds)) - 1]
+
+
+def against_hand(figure: str, ours: Sequence[float], by_hand: Sequence[float], *, most_ms: int) -> Row:
+    """Two series in seconds; the difference of their medians may be `most_ms`."""
+    difference = statistics.median(ours) - statistics.median(by_hand)
+    return Row(
+        figure,
+        _ms(statistics.median(ours)),
+        _ms(p95(ours)),
+        _ms(statistics.median(by_hand)),
+        _ms(p95(by_hand)),
+        f"{1000 * difference:+.0f} ms",
+        f"at most +{most_ms} ms",
+        _met(1000 * difference <= most_ms),
+    )
+
+
+def alone(figure: str, ours: Sequence[float], *, most_p95_ms: int | None = None) -> Row:
+    """A series that has no counterpart by hand."""
+    met = "" if most_p95_ms is None else _met(1000 * p95(ours) < most_p95_ms)
+    target = "" if most_p95_ms is None else f"p95 under {most_p95_ms} ms"
+    return Row(figure, _ms(statistics.median(ours)), _ms(p95(ours)), target=target, met=met)
+
+
+def no_slower(figure: str, now: Sequence[float], before: Sequence[float], *, noise_ms: int) -> Row:
+    """A series in seconds that may not take longer than another one did; `noise_ms` is what measuring itself varies."""
+    difference = 1000 * (statistics.median(now) - statistics.median(before))
+    return Row(
+        figure,
+        _ms(statistics.median(now)),
+        _ms(p95(now)),
+        difference=f"{difference:+.0f} ms",
+        target=f"no slower (±{noise_ms} ms)",
+        met=_met(difference <= noise_ms),
+    )
+
+
+def count(figure: str, found: int, *, most: int) -> Row:
+    """A number of things."""
+    return Row(figure, str(found), target=f"at most {most}", met=_met(found <= most))
+
+
+def drawn(rows: Sequence[Row]) -> str:
+    """The table as plain text."""
+    heads = [field.name.replace("_", " ") for field in fields(Row)]
+    lines = [heads, *([str(cell) for cell in astuple(row)] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    lines.insert(1, ["-" * width for width in widths])
+    text = (
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+    return "\n".join(line.rstrip() for line in text)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.1f} ms"
+
+
+def _met(yes: bool) -> str:
+    return "yes" if yes else "NO"
