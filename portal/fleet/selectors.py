@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
 from django.utils import timezone
 
 from portal.fleet.models import Host
@@ -16,7 +16,9 @@ from workers.contract.spec import Power
 
 def hosts_all() -> QuerySet[Host]:
     """Every host that ever reported, with `machine_count`."""
-    return Host.objects.annotate(machine_count=Count("machines")).order_by("name")
+    # Counted beside the rows: a join would group by every column, the host's long facts too.
+    counted = Host.objects.filter(pk=OuterRef("pk")).order_by().values("pk").annotate(n=Count("machines"))
+    return Host.objects.annotate(machine_count=Subquery(counted.values("n"))).order_by("name")
 
 
 def hosts_alive() -> QuerySet[Host]:

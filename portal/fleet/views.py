@@ -10,6 +10,8 @@ from portal.accounts.models import User
 from portal.fleet import selectors
 from portal.fleet.words import kvm_sentence, trial_label
 
+_MOST_MACHINES = 100
+
 
 @require_safe
 def host_list(request: HttpRequest) -> HttpResponse:
@@ -24,12 +26,14 @@ def host_detail(request: HttpRequest, name: str) -> HttpResponse:
     _administrators_only(request)
     host = get_object_or_404(selectors.hosts_all(), name=name)
     facts = host.host_facts
+    machines = host.machines.select_related("owner").only("name", "host", "owner__username").order_by("name")
     context = {
         "host": host,
         "facts": facts,
         "trial": trial_label(facts.kvm.answer) if facts and facts.kvm else "",
         "kvm_sentence": kvm_sentence(facts),
-        "machines": host.machines.select_related("owner").order_by("name")[:200],
+        "machines": machines[:_MOST_MACHINES],
+        "more_machines": max(0, machines.count() - _MOST_MACHINES),
     }
     return render(request, "fleet/detail.html", context)
 

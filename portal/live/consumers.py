@@ -81,12 +81,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         await self.close(SIGN_IN)
 
     async def _flush(self) -> None:
-        await self.send_json({"changed": sorted(self.changed)})
-        self.changed.clear()
-        await asyncio.sleep(_PAUSE_SECONDS)
-        if self.changed:
-            await self.send_json({"changed": sorted(self.changed)})
-            self.changed.clear()
+        while self.changed:
+            topics, self.changed = sorted(self.changed), set()  # what changes while this is sent is told next
+            await self.send_json({"changed": topics})
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _join(self, group: str) -> None:
         self.groups_joined.add(group)

@@ -39,7 +39,6 @@ class Machine(models.Model):
     observed = models.CharField(max_length=8, blank=True, choices=[(x.value, x.value) for x in Observed])
     observed_generation = models.PositiveIntegerField(default=0)
     observed_sequence = models.BigIntegerField(default=0)
-    observed_at = models.DateTimeField(null=True)
     end_reason = models.CharField(max_length=16, blank=True, choices=[(x.value, x.value) for x in EndReason])
     exit_detail = models.TextField(blank=True)
     accelerator = models.CharField(max_length=8, blank=True)
@@ -54,7 +53,7 @@ class Machine(models.Model):
                 violation_error_message=_("You have a machine of this name already."),
             ),
         ]
-        indexes = [models.Index(fields=["owner", "name"])]
+        indexes = [models.Index(fields=["owner", "name"]), models.Index(fields=["name", "id"])]
 
     def __str__(self) -> str:
         return self.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -61,6 +62,20 @@ def progress_take(progress: Progress) -> bool:
     return True
 
 
+def heartbeat_machines_take(host: str, reports: Sequence[MachineObserved]) -> None:
+    """Write down the machines of a heartbeat. Those without news cost one transaction together, not one each."""
+    ends = [report.operation for report in reports if report.operation is not None]
+    still_open = set(
+        Operation.objects.filter(pk__in=[end.operation_id for end in ends], state__in=OPEN_STATES)
+        .values_list("pk", flat=True)
+    )  # fmt: skip
+    for end in ends:
+        if end.operation_id in still_open:
+            progress_take(end)
+    for report in _with_news(host, reports):
+        observed_take(report)
+
+
 def observed_take(report: MachineObserved) -> bool:
     """Write down what a machine is; False where a newer report is known or the machine is not this host's."""
     if report.operation is not None:
@@ -72,27 +87,17 @@ def observed_take(report: MachineObserved) -> bool:
             return False
         if report.power is Observed.GONE:
             return _gone(machine, report)
-        changes: dict[str, Any] = {
-            "observed": report.power,
-            "observed_generation": report.generation,
-            "end_reason": report.reason or "",
-            "exit_detail": _storable(report.exit_detail),
-            "accelerator": report.accelerator or "",
-        }
+        changes = _changes(machine, report)
         if report.under_the_hood is not None:
             hood = report.under_the_hood.model_dump(mode="json")
             changes["under_the_hood"] = {
                 name: _storable(value) if isinstance(value, str) else value for name, value in hood.items()
             }
-        ended = report.power is Observed.OFF and report.reason in _ENDED_FOR_GOOD
-        if ended and report.generation == machine.generation and machine.power == Power.RUNNING:
-            # It ended by itself: nobody wants it to run any more until a person starts it.
-            changes["power"] = Power.OFF
         news = any(getattr(machine, field) != value for field, value in changes.items())
-        news = _write_nics(machine, report) or news
-        Machine.objects.filter(pk=machine.pk).update(
-            observed_sequence=report.sequence, observed_at=timezone.now(), **changes
-        )
+        for nic, found in _changed_nics(machine, report):
+            Nic.objects.filter(pk=nic.pk).update(**found)
+            news = True
+        Machine.objects.filter(pk=machine.pk).update(observed_sequence=report.sequence, **changes)
         if news:
             transaction.on_commit(partial(publish.machine_changed, machine.pk))
     return True
@@ -146,11 +151,57 @@ def _step(progress: Progress, step: dict[str, Any]) -> dict[str, Any]:
     return step | {"state": StepState.DONE.value} if progress.state is OperationState.DONE else step
 
 
-def _write_nics(machine: Machine, report: MachineObserved) -> bool:
-    """The cards as the host sees them; True where something is new."""
-    news = False
+def _with_news(host: str, reports: Sequence[MachineObserved]) -> list[MachineObserved]:
+    """The reports that say something new; of the others only the sequence is noted, so that a late one is known as such."""
+    with transaction.atomic():
+        rows = Machine.objects.select_for_update(of=("self",)).filter(host__name=host).defer("under_the_hood")
+        known = {machine.pk: machine for machine in rows.prefetch_related("nics")}
+        news, quiet = [], []
+        for report in reports:
+            machine = known.get(report.machine_id)
+            if machine is None or machine.observed_sequence >= report.sequence:
+                continue
+            if _is_news(machine, report):
+                news.append(report)
+            else:
+                machine.observed_sequence = report.sequence
+                quiet.append(machine)
+        Machine.objects.bulk_update(quiet, ["observed_sequence"], batch_size=250)
+    return news
+
+
+def _is_news(machine: Machine, report: MachineObserved) -> bool:
+    if report.power is Observed.GONE or report.under_the_hood is not None:
+        return True
+    changes = _changes(machine, report)
+    return any(getattr(machine, field) != value for field, value in changes.items()) or bool(
+        _changed_nics(machine, report)
+    )
+
+
+def _changes(machine: Machine, report: MachineObserved) -> dict[str, Any]:
+    """The columns as the report wants them."""
+    changes: dict[str, Any] = {
+        "observed": report.power,
+        "observed_generation": report.generation,
+        "end_reason": report.reason or "",
+        "exit_detail": _storable(report.exit_detail),
+        "accelerator": report.accelerator or "",
+    }
+    ended = report.power is Observed.OFF and report.reason in _ENDED_FOR_GOOD
+    if ended and report.generation == machine.generation and machine.power == Power.RUNNING:
+        # It ended by itself: nobody wants it to run any more until a person starts it.
+        changes["power"] = Power.OFF
+    return changes
+
+
+def _changed_nics(machine: Machine, report: MachineObserved) -> list[tuple[Nic, dict[str, str]]]:
+    """The cards that the host sees otherwise than they were written down."""
+    nics = {nic.mac: nic for nic in machine.nics.all()}
+    changed = []
     for card in report.nics:
         found = {"bridge": card.bridge, "tap": card.tap, "leased_address": card.leased_address or ""}
-        nics = Nic.objects.filter(machine=machine, mac=card.mac)
-        news = bool(nics.exclude(**found).update(**found)) or news
-    return news
+        nic = nics.get(card.mac)
+        if nic is not None and any(getattr(nic, field) != value for field, value in found.items()):
+            changed.append((nic, found))
+    return changed

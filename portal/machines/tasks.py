@@ -58,8 +58,7 @@ def heartbeat(wire: Any) -> None:
         log.warning("heartbeat refused", error=exc.detail)
         return
     if heartbeat_take(beat):
-        for machine in beat.machines:
-            reports.observed_take(machine)
+        reports.heartbeat_machines_take(beat.host, beat.machines)
 
 
 @shared_task(name="portal.send_outbox")

@@ -103,7 +103,6 @@ def _machine(number: int, owner: User, host: Host) -> Machine:
         run=1,
         power=Power.RUNNING if running else Power.OFF,
         observed=Observed.RUNNING if running else Observed.OFF,
-        observed_at=timezone.now(),
         accelerator="tcg",
         under_the_hood={
             "argv": ["-device", '{"driver":"virtio-blk-pci","id":"disk0"}'] * 40,

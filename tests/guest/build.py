@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from launch.bootable_disc import make_bootable_disc
@@ -18,56 +19,74 @@ _MODULES = (
     "virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover",
     "net_failover", "virtio_net", "virtio_blk", "evdev", "button",
 )  # fmt: skip
+_OLD_MODULES = (
+    "crct10dif_common", "crc-t10dif", "crc64", "crc64-rocksoft", "t10-pi", "scsi_common", "scsi_mod", "libata",
+    "libahci", "ahci", "sd_mod", "e1000", "evdev", "button",
+)  # fmt: skip
 _BUSYBOX = Path("/bin/busybox")
 
 
-def guest_disc(role: str, **words: str) -> Path:
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel of Debian's, by its meta-package, with the modules that the guest loads, and where it is kept."""
+
+    package: str
+    modules: tuple[str, ...]
+    folder: Path
+
+
+CLOUD = Kernel("linux-image-cloud-amd64", _MODULES, CACHE)
+OLD_HARDWARE = Kernel("linux-image-amd64", _OLD_MODULES, CACHE / "full")
+"""Knows real hardware of old and nothing of virtio: the cloud kernel has neither AHCI nor e1000."""
+
+
+def guest_disc(role: str, *, kernel: Kernel = CLOUD, **words: str) -> Path:
     """A bootable disc on which the guest plays `role`; `words` are handed to it on the kernel's command line."""
     arguments = f"console=ttyS0 console=tty0 quiet panic=-1 offshoot.role={role} " + " ".join(
         f"offshoot.{key}={value}" for key, value in sorted(words.items())
     )
-    kernel, initrd = kernel_and_initrd()
+    image, initrd = kernel_and_initrd(kernel)
     digest = hashlib.sha256(arguments.encode() + initrd.name.encode()).hexdigest()[:16]
-    target = CACHE / f"{role}-{digest}.iso"
+    target = kernel.folder / f"{role}-{digest}.iso"
     if not target.exists():
-        make_bootable_disc(target, kernel=kernel, initrd=initrd, arguments=arguments, label="OFFSHOOT_TEST")
+        make_bootable_disc(target, kernel=image, initrd=initrd, arguments=arguments, label="OFFSHOOT_TEST")
     return target
 
 
-def kernel_and_initrd() -> tuple[Path, Path]:
+def kernel_and_initrd(kernel: Kernel = CLOUD) -> tuple[Path, Path]:
     """The guest's kernel and its initial RAM disk; made on the first call and kept in .cache."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / ".lock").open("w") as lock:
+    kernel.folder.mkdir(parents=True, exist_ok=True)
+    with (kernel.folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kernel = CACHE / "vmlinuz"
-        modules = CACHE / "modules"
-        if not (kernel.exists() and modules.exists()):
-            _fetch_kernel(kernel, modules)
-        initrd = CACHE / f"initrd-{hashlib.sha256(_INIT.read_bytes()).hexdigest()[:16]}.gz"
+        image = kernel.folder / "vmlinuz"
+        modules = kernel.folder / "modules"
+        if not (image.exists() and modules.exists()):
+            _fetch_kernel(kernel, image, modules)
+        initrd = kernel.folder / f"initrd-{hashlib.sha256(_INIT.read_bytes()).hexdigest()[:16]}.gz"
         if not initrd.exists():
             _make_initrd(initrd, modules)
-        return kernel, initrd
+        return image, initrd
 
 
-def _fetch_kernel(kernel: Path, modules: Path) -> None:
+def _fetch_kernel(kernel: Kernel, image: Path, modules: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="offshoot-kernel-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # apt downloads as its own account
-        depends = _run("apt-cache", "depends", "linux-image-cloud-amd64", cwd=folder)
-        package = re.search(r"Depends: (linux-image-\S+-cloud-amd64)", depends)
+        depends = _run("apt-cache", "depends", kernel.package, cwd=folder)
+        package = re.search(r"Depends: (linux-image-\d\S+)", depends)
         if package is None:
-            raise RuntimeError(f"linux-image-cloud-amd64 names no kernel: {depends}")
+            raise RuntimeError(f"{kernel.package} names no kernel: {depends}")
         _run("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package.group(1), cwd=folder)
         [archive] = folder.glob("*.deb")
         _run("dpkg", "-x", str(archive), "tree", cwd=folder)
         draft = modules.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
-        for module in _MODULES:
+        for module in kernel.modules:
             for found in folder.glob(f"tree/lib/modules/*/kernel/**/{module}.ko"):
                 shutil.copy(found, draft)
-        [image] = folder.glob("tree/boot/vmlinuz-*")
-        shutil.copy(image, kernel)
+        [found_image] = folder.glob("tree/boot/vmlinuz-*")
+        shutil.copy(found_image, image)
         draft.rename(modules)
 
 

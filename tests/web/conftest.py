@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -13,6 +18,13 @@ from portal.fleet.models import Host
 from portal.machines.models import Machine
 from tests.lab.broker import Broker
 from tests.web import people
+from tests.web.site import Site
+
+
+@pytest.fixture(autouse=True)
+def _patience(settings: LazySettings) -> None:
+    """No host goes silent because this machine is slow; where one shall, `people.silence` says so."""
+    settings.HOST_SILENT_SECONDS = 300
 
 
 @pytest.fixture
@@ -54,17 +66,19 @@ def running(machine: Machine) -> Machine:
 @pytest.fixture
 def wired(broker: Broker, settings: LazySettings) -> Iterator[redis.Redis]:
     """The portal's Celery and its channel layer use the test's own Redis; a client to look into it."""
+    with _on_redis(broker, settings):
+        client = redis.Redis(unix_socket_path=str(broker.socket))
+        yield client
+        client.close()
+
+
+@contextmanager
+def _on_redis(broker: Broker, settings: LazySettings) -> Iterator[None]:
     before, settings.BROKER_URL = settings.BROKER_URL, broker.url
-    settings.CHANNEL_LAYERS = {
-        "default": {
-            **settings.CHANNEL_LAYERS["default"],
-            "CONFIG": {"hosts": [f"unix://{broker.socket}"], "prefix": "offshoot-live"},
-        }
-    }
+    layer = {"hosts": [f"unix://{broker.socket}"], "prefix": "offshoot-live"}
+    settings.CHANNEL_LAYERS = {"default": settings.CHANNEL_LAYERS["default"] | {"CONFIG": layer}}
     _point_celery_at(broker.url)
-    client = redis.Redis(unix_socket_path=str(broker.socket))
-    yield client
-    client.close()
+    yield
     _point_celery_at(before)
 
 
@@ -73,7 +87,25 @@ def _point_celery_at(url: str) -> None:
 
     from portal.celery import app
 
+    celery: Any = app  # it has no public way to be pointed at another broker
     pools.reset()
-    app.conf.broker_url = url
-    app._pool = None
-    app.amqp._producer_pool = None
+    celery.conf.broker_url = url
+    celery._after_fork()  # lets go of its pools
+
+
+@pytest.fixture(scope="module")
+def served(django_db_setup: None) -> Iterator[Site]:
+    """The portal as a process of its own, with a host's gateway."""
+    folder = Path(tempfile.mkdtemp(prefix="ofs-", dir="/tmp"))
+    folder.chmod(0o755)
+    site = Site(folder)
+    yield site
+    site.close()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def site(served: Site, transactional_db: None, settings: LazySettings) -> Iterator[Site]:
+    """The same, and what the test itself publishes goes by its Redis too."""
+    with _on_redis(served.broker, settings):
+        yield served

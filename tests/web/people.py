@@ -119,7 +119,7 @@ def wish(name: str = "web", **changes: Any) -> MachineWish:
 def machine_of(owner: User, name: str = "web", **changes: Any) -> Machine:
     """A machine that the person has just asked for."""
     asked = services.machine_create(owner=owner, requested_by=owner, wish=wish(name, **changes))
-    return Machine.objects.get(pk=asked.machine_id)
+    return Machine.objects.get(operations=asked)
 
 
 def newest(machine: Machine) -> Operation:

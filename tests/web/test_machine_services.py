@@ -251,7 +251,7 @@ def test_nothing_more_is_asked_of_a_machine_that_is_being_deleted(running: Machi
         (services.machine_insert_disc, {"disc": None}),
     ):
         with pytest.raises(Refused, match="being deleted"):
-            service(machine=running, by=ann, **more)  # type: ignore[operator]
+            service(machine=running, by=ann, **more)
     assert everything() == before
     assert (
         services.machine_delete(machine=running, name="web", by=ann).generation == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import struct
 from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
@@ -32,10 +33,10 @@ def ensure_bridge(name: str, *, mac: str, address: IPv4Interface) -> None:
     with IPRoute() as route:
         try:
             _refuse_overlap(route, name, address.network)
-            index = _index(route, name)
+            index = _index(name)
             if index is None:
                 route.link("add", ifname=name, kind="bridge", address=mac, br_stp_state=0)
-                index = _index(route, name)
+                index = _index(name)
             # No IPv6 on the host's side of a NAT network: guests would reach the host by its link-local address.
             _sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
             route.link("set", index=index, state="up")
@@ -59,7 +60,7 @@ def ensure_bridge(name: str, *, mac: str, address: IPv4Interface) -> None:
 def remove_bridge(name: str) -> None:
     """The bridge is gone, with its address. Does nothing where it was not there."""
     with IPRoute() as route:
-        index = _index(route, name)
+        index = _index(name)
         if index is not None:
             try:
                 route.link("del", index=index)
@@ -82,8 +83,8 @@ def open_tap(name: str, *, bridge: str, mac: str, virtio_header: bool) -> int:
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
         _sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
         with IPRoute() as route:
-            index = _index(route, name)
-            route.link("set", index=index, address=mac, master=_index(route, bridge))
+            index = _index(name)
+            route.link("set", index=index, address=mac, master=_index(bridge))
             route.link("set", index=index, state="up")
     except (OSError, NetlinkError) as exc:
         os.close(descriptor)
@@ -96,9 +97,12 @@ def link_exists(name: str) -> bool:
     return (Path("/sys/class/net") / name).exists()
 
 
-def _index(route: IPRoute, name: str) -> int | None:
-    found = route.link_lookup(ifname=name)
-    return int(found[0]) if found else None
+def _index(name: str) -> int | None:
+    """if_nametoindex(3): one call, where netlink's lookup would dump every interface of the host."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return None
 
 
 def _refuse_overlap(route: IPRoute, name: str, subnet: IPv4Network) -> None:

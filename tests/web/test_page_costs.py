@@ -1,0 +1,143 @@
+"""What pages cost the database: as little with a thousand machines as with one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from portal.accounts.models import User
+from portal.activity.models import Kind, Operation
+from portal.fleet.models import Host
+from portal.machines.models import Disk, Machine, Nic
+from portal.networks.services import private_network
+from tests.web.people import host_heard, image_named, signed_in, silence
+from workers.contract.spec import GIB
+
+MACHINES = 1000
+
+
+@pytest.fixture
+def crowd(ann: User, ben: User) -> list[Machine]:
+    """A thousand machines of two people on four hosts, each with a disk, a card and three operations."""
+    hosts = [host_heard(f"rack-{number}") for number in range(4)]
+    discs = [image_named(f"disc {number}") for number in range(20)]
+    network = private_network()
+    machines = Machine.objects.bulk_create(
+        Machine(
+            owner=(ann, ben)[number % 2],
+            host=hosts[number % 4],
+            name=f"box {number:04}",
+            cpus=1,
+            memory_mib=512,
+            disc=discs[number % 20],
+            boot_from="disc",
+            power="running",
+            observed="running",
+        )
+        for number in range(MACHINES)
+    )
+    Disk.objects.bulk_create(
+        Disk(machine=machine, position=0, size_bytes=GIB, kind="growing", bus="virtio")
+        for machine in machines
+    )
+    Nic.objects.bulk_create(
+        Nic(
+            machine=machine,
+            host_id=machine.host_id,
+            network=network,
+            position=0,
+            mac=f"52:54:00:00:{number // 256:02x}:{number % 256:02x}",
+            address=f"10.0.{number // 256}.{number % 256}",
+            model="virtio",
+        )
+        for number, machine in enumerate(machines)
+    )
+    Operation.objects.bulk_create(
+        Operation(
+            kind=kind,
+            machine=machine,
+            machine_name=machine.name,
+            host_id=machine.host_id,
+            requested_by=ann,
+            generation=generation,
+            state="running" if kind is Kind.RESTART else "done",
+            steps=[{"step": "launch", "state": "running", "percent": 0}],
+            message={},
+        )
+        for machine in machines
+        for generation, kind in enumerate((Kind.CREATE, Kind.START, Kind.RESTART), 1)
+    )
+    return machines
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["all hosts alive", "with silent hosts"])
+@pytest.mark.parametrize("administrator", [False, True], ids=["a person", "an administrator"])
+def test_each_page_makes_at_most_ten_queries_however_many_machines_there_are(
+    crowd: list[Machine],
+    ann: User,
+    boss: User,
+    silent: bool,
+    administrator: bool,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    if silent:
+        silence("rack-0", "rack-2")
+    browser = signed_in(boss if administrator else ann)
+    addresses = ["/machines/", "/machines/?page=7", "/machines/?q=box", f"/machines/{crowd[0].pk}/"]
+    addresses += ["/machines/new/", "/discs/"]
+    addresses += ["/hosts/", "/hosts/rack-0/"] if administrator else []
+    for address in addresses:
+        with django_assert_max_num_queries(10, info=address):
+            answer = browser.get(address)
+        assert answer.status_code == 200
+        assert "Sign out" in answer.content.decode()
+
+
+def test_the_list_shows_fifty_machines_with_address_state_and_size(
+    crowd: list[Machine], ann: User, boss: User
+) -> None:
+    page = signed_in(boss).get("/machines/").content.decode()
+    assert page.count('<tr id="machine-') == 50
+    assert "1 to 50 of 1000" in page
+    assert "10.0.0.5" in page
+    assert "Restarting" in page
+    assert "1 to 50 of 500" in signed_in(ann).get("/machines/").content.decode()
+
+
+def test_a_machine_with_a_long_history_costs_no_more(
+    crowd: list[Machine], ann: User, ben: User, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    machine = crowd[0]
+    Operation.objects.bulk_create(
+        Operation(
+            kind=Kind.START,
+            machine=machine,
+            machine_name=machine.name,
+            requested_by=(ann, ben)[number % 2],
+            generation=10 + number,
+            state="failed",
+            error_code="launch_failed",
+            message={},
+        )
+        for number in range(300)
+    )
+    browser = signed_in(ann)
+    with django_assert_max_num_queries(10):
+        page = browser.get(f"/machines/{machine.pk}/").content.decode()
+    assert page.count('<li class="is-failed">') == 20
+
+
+def test_the_outbox_and_the_watch_over_hosts_cost_little_when_nothing_is_to_be_done(
+    crowd: list[Machine], django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    from portal.fleet.services import silence_notice
+    from portal.machines.dispatch import send_outbox
+
+    Operation.objects.update(sent_at=timezone.now() - timedelta(seconds=1))
+    with django_assert_max_num_queries(2):
+        assert send_outbox() == 0
+        assert silence_notice() == []
+    assert Host.objects.filter(shown_silent=True).count() == 0

@@ -1,0 +1,279 @@
+"""Who may do what: every address of the portal, as each kind of person, with each method, with and without the token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.db import models
+from django.forms.models import model_to_dict
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from portal.accounts.models import User
+from portal.activity.models import Operation
+from portal.console.models import ConsoleTicket
+from portal.images.models import Image, Upload
+from portal.machines.models import Disk, Machine, Nic
+from tests.web.people import image_named, nobody, signed_in
+from workers.contract.tokens import Purpose, issue
+
+TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Metadata": "filename YQ=="}
+PEOPLE = ("nobody", "stranger", "owner", "administrator")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An address: the method that it is for, and what it answers to nobody, stranger, owner and administrator."""
+
+    method: str
+    nobody: int
+    stranger: int
+    owner: int
+    administrator: int
+    changes: bool = False
+    """A GET is refused with 405, and it does nothing without the page's token."""
+    refused: tuple[str, ...] = ()
+    """Other methods that are refused with 405."""
+
+    def answer_to(self, person: str) -> int:
+        return int(getattr(self, person))
+
+
+Answers = tuple[int, int, int, int]
+
+
+def page(*answers: *Answers) -> Rule:
+    return Rule("get", *answers, refused=("put", "patch", "delete"))
+
+
+def reading(*answers: *Answers) -> Rule:
+    return Rule("get", *answers, refused=("post", "put", "patch", "delete"))
+
+
+def change(*answers: *Answers, method: str = "post") -> Rule:
+    return Rule(method, *answers, changes=True, refused=("get", "put"))
+
+
+RULES: dict[str, Rule] = {
+    "home": Rule("get", 302, 302, 302, 302),
+    "health": Rule("get", 503, 503, 503, 503, refused=("post", "put", "delete")),
+    "accounts:sign-in": page(200, 302, 302, 302),
+    "accounts:sign-out": change(302, 302, 302, 302),
+    "accounts:password": page(302, 200, 200, 200),
+    "machines:list": reading(302, 200, 200, 200),
+    "machines:new": page(302, 200, 200, 200),
+    "machines:detail": reading(302, 404, 200, 200),
+    "machines:start": change(302, 404, 302, 302),
+    "machines:shut-down": change(302, 404, 302, 302),
+    "machines:restart": change(302, 404, 302, 302),
+    "machines:force-off": change(302, 404, 302, 302),
+    "machines:finish-installation": change(302, 404, 302, 302),
+    "machines:insert-disc": change(302, 404, 302, 302),
+    "machines:delete": change(302, 404, 302, 302),
+    "console:ticket": change(302, 404, 200, 200),
+    "images:library": reading(302, 200, 200, 200),
+    "images:uploads": change(401, 201, 201, 201),
+    "images:upload": change(401, 404, 204, 404, method="delete"),
+    "images:delete": change(
+        302, 302, 302, 302
+    ),  # a disc is everybody's to see; who may not delete it is told so
+    "images:file": reading(401, 401, 401, 401),  # for hosts, which show a token
+    "fleet:list": reading(302, 404, 404, 200),
+    "fleet:detail": reading(302, 404, 404, 200),
+}
+CHANGING = [name for name, rule in RULES.items() if rule.changes]
+OF_A_MACHINE = [
+    name for name in RULES if name.startswith(("machines:", "console:")) and RULES[name].stranger == 404
+]
+
+
+def names(resolver: URLResolver, space: str = "") -> Iterator[str]:
+    for each in resolver.url_patterns:
+        if isinstance(each, URLPattern):
+            yield f"{space}{each.name}"
+        else:
+            yield from names(each, f"{space}{each.namespace}:" if each.namespace else space)
+
+
+@pytest.fixture(autouse=True)
+def folders(settings: LazySettings, tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings.UPLOAD_DIR = settings.LIBRARY_DIR = tmp_path_factory.mktemp("library")
+
+
+@pytest.fixture
+def addresses(running: Machine, ann: User) -> dict[str, str]:
+    """Every address of the table, of things that are Ann's."""
+    image = image_named(added_by=ann)
+    upload = Upload.objects.create(owner=ann, name="netinst", length_bytes=100)
+    arguments: dict[str, dict[str, Any]] = {name: {"machine_id": running.pk} for name in OF_A_MACHINE}
+    arguments["images:upload"] = {"upload_id": upload.pk}
+    arguments["images:delete"] = arguments["images:file"] = {"image_id": image.pk}
+    arguments["fleet:detail"] = {"name": "rack-1"}
+    return {name: reverse(name, kwargs=arguments.get(name)) for name in RULES}
+
+
+@pytest.fixture
+def people(ann: User, ben: User, boss: User) -> dict[str, User | None]:
+    return {"nobody": None, "stranger": ben, "owner": ann, "administrator": boss}
+
+
+def browser_of(user: User | None, *, csrf: bool = False) -> Client:
+    return signed_in(user, csrf=csrf) if user else Client(enforce_csrf_checks=csrf)
+
+
+def everything() -> list[dict[str, Any]]:
+    """All that a request could have changed."""
+    tables: tuple[type[models.Model], ...] = (
+        Machine, Disk, Nic, Operation, Image, Upload, ConsoleTicket, User,
+    )  # fmt: skip
+    # The last sign-in of a person changes with every browser of the test.
+    return [
+        model_to_dict(row, exclude=["last_login"]) | {"pk": row.pk}
+        for table in tables
+        for row in table._default_manager.order_by("pk")
+    ]
+
+
+def test_every_address_of_the_portal_stands_in_the_table() -> None:
+    assert sorted(names(get_resolver())) == sorted(RULES)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+@pytest.mark.parametrize("name", RULES)
+def test_every_address_answers_each_person_as_the_table_says(
+    addresses: dict[str, str], people: dict[str, User | None], name: str, person: str
+) -> None:
+    rule = RULES[name]
+    before = everything()
+    answer = getattr(browser_of(people[person]), rule.method)(addresses[name], headers=TUS)
+    assert answer.status_code == rule.answer_to(person)
+    if rule.answer_to(person) in (401, 404):
+        assert everything() == before
+    if person == "nobody" and answer.status_code == 302 and name != "home":
+        assert answer["Location"].startswith("/sign-in/")
+        assert everything() == before
+    elif answer.status_code == 302 and rule.changes and name != "accounts:sign-out":
+        assert not answer["Location"].startswith("/sign-in/")
+
+
+@pytest.mark.parametrize("name", OF_A_MACHINE)
+def test_a_strangers_machine_looks_like_one_that_is_not_there(
+    addresses: dict[str, str], people: dict[str, User | None], running: Machine, name: str
+) -> None:
+    browser = browser_of(people["stranger"])
+    method = getattr(browser, RULES[name].method)
+    hidden = method(addresses[name])
+    missing = method(addresses[name].replace(str(running.pk), str(nobody())))
+    assert hidden.status_code == missing.status_code == 404
+    assert "There is nothing here" in hidden.content.decode()
+    # The page's token is another one in each answer.
+    assert re.sub(rb'value="\w{64}"', b"", hidden.content) == re.sub(rb'value="\w{64}"', b"", missing.content)
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_what_changes_something_refuses_to_be_read(
+    addresses: dict[str, str], people: dict[str, User | None], name: str
+) -> None:
+    before = everything()
+    for person in ("owner", "administrator"):
+        answer = browser_of(people[person]).get(addresses[name], headers=TUS)
+        assert answer.status_code == 405
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if RULES[name].refused])
+def test_a_method_that_an_address_is_not_for_is_refused(
+    addresses: dict[str, str], people: dict[str, User | None], name: str
+) -> None:
+    before = everything()
+    browser = browser_of(people["administrator" if name.startswith("fleet") else "owner"])
+    for method in RULES[name].refused:
+        if name == "accounts:sign-in":  # who is signed in already is sent on, whatever the method
+            browser = Client()
+        if name.startswith("accounts:") and method == "put":
+            continue  # Django's form views take a PUT for a POST
+        assert getattr(browser, method)(addresses[name], headers=TUS).status_code == 405, method
+    assert everything() == before
+
+
+@pytest.mark.parametrize("name", [*CHANGING, "accounts:sign-in", "accounts:password", "machines:new"])
+def test_nothing_changes_without_the_pages_token(
+    addresses: dict[str, str], people: dict[str, User | None], name: str
+) -> None:
+    rule = RULES[name]
+    method = rule.method if rule.changes else "post"
+    before = everything()
+    person = None if name == "accounts:sign-in" else people["owner"]
+    browser = browser_of(person, csrf=True)
+    answer = getattr(browser, method)(addresses[name], {"name": "web"}, headers=TUS)
+    assert answer.status_code == 403
+    assert "This page was open for too long" in answer.content.decode()
+    assert everything() == before
+    token = {"X-CSRFToken": "A" * 32}
+    assert getattr(browser, method)(addresses[name], headers=TUS | token).status_code == 403
+    assert everything() == before
+
+
+def test_a_list_shows_a_persons_own_machines_and_all_to_an_administrator(
+    running: Machine, ann: User, ben: User, boss: User
+) -> None:
+    link = f"/machines/{running.pk}/"
+    assert link in signed_in(ann).get("/machines/").content.decode()
+    assert link in signed_in(boss).get("/machines/").content.decode()
+    for query in ("", "?q=web", "?q=192.168", "?q=ann", "?q=rack"):
+        assert link not in signed_in(ben).get(f"/machines/{query}").content.decode()
+
+
+def test_a_disc_that_is_anothers_is_not_deleted(
+    addresses: dict[str, str], people: dict[str, User | None]
+) -> None:
+    browser = browser_of(people["stranger"])
+    assert "Nothing was deleted" in browser.post(addresses["images:delete"], follow=True).content.decode()
+    assert Image.objects.exists()
+
+
+def test_no_form_makes_a_machine_for_somebody_else(running: Machine, ann: User, ben: User) -> None:
+    fields = {"owner": str(ann.pk), "host": "1", "size": "small", "disk_gib": "1", "disk_kind": "growing"}
+    network = str(running.nics.get().network_id)
+    answer = signed_in(ben).post("/machines/new/", fields | {"name": "mine", "network": network})
+    assert answer.status_code == 302
+    assert Machine.objects.get(name="mine").owner == ben
+
+
+def test_who_was_switched_off_is_signed_out_at_the_next_request(running: Machine, ann: User) -> None:
+    browser = signed_in(ann)
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    assert browser.get(f"/machines/{running.pk}/").status_code == 302
+    assert browser.post(f"/machines/{running.pk}/force-off/").status_code == 302
+    assert Operation.objects.filter(kind="force_off").count() == 0
+
+
+def test_an_image_token_opens_no_page_and_a_session_no_image(
+    addresses: dict[str, str], running: Machine, ann: User, settings: LazySettings
+) -> None:
+    image = Image.objects.get()
+    token = issue(key=settings.FLEET_KEY, purpose=Purpose.IMAGE, subject=str(image.pk))
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert Client().get("/machines/", headers=bearer).status_code == 302
+    assert signed_in(ann).get(addresses["images:file"]).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "address", ["/machines/?q=%00", "/machines/?page=x", "/machines/?page=-1&q=%F0", "/hosts/%00/"]
+)
+def test_an_odd_address_is_no_error_of_ours(rack: object, boss: User, address: str) -> None:
+    assert signed_in(boss).get(address).status_code in (200, 404)
+
+
+def test_hosts_are_named_by_the_health_page_to_this_very_machine_only(rack: object, db: None) -> None:
+    assert Client().get("/health/").json()["hosts"] == {"rack-1": True}
+    for elsewhere in (
+        Client(REMOTE_ADDR="10.0.0.9").get("/health/"),
+        Client().get("/health/", headers={"X-Forwarded-For": "10.0.0.9"}),
+    ):
+        assert elsewhere.json() == {"ok": False, "database": True, "broker": False}
