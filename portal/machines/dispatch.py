@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from kombu import pools
 from kombu.exceptions import OperationalError
 
 from portal.activity.models import OPEN_STATES, Operation
@@ -24,6 +25,9 @@ UNHEARD_SECONDS = 20
 """A sent message that a living host says nothing of for so long is sent again; applying it twice changes nothing."""
 
 _ASK_WAITS_SECONDS = 90
+_ANSWERS_WITHIN_SECONDS = 2
+"""A broker that takes longer hangs; the request is answered, and the message goes later."""
+
 log = structlog.get_logger()
 
 
@@ -72,8 +76,12 @@ def forget_image(image_id: UUID, hosts: list[str]) -> None:
 
 
 def _publish(task: str, message: Any, host: str, **words: str) -> bool:
+    app = _celery()
+    # Its own connection, less patient than the one on which the portal's worker waits for reports.
+    connection = app.connection_for_write(transport_options={"socket_timeout": _ANSWERS_WITHIN_SECONDS})
     try:
-        _celery().send_task(task, args=[message], queue=host_queue(host), retry=False)
+        with pools.producers[connection].acquire(block=True, timeout=_ANSWERS_WITHIN_SECONDS) as producer:
+            app.send_task(task, args=[message], queue=host_queue(host), producer=producer, retry=False)
     except (OperationalError, OSError) as exc:
         log.warning("not sent", task=task, host=host, error=str(exc), **words)
         return False

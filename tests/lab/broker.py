@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -59,6 +61,17 @@ class Broker:
             stdout=subprocess.DEVNULL,
         )
         wait_for("Redis answers", self._answers, seconds=10)
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It takes connections and answers nothing: what a host that swaps or a disk that stalls looks like."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+            wait_for("Redis answers again", self._answers, seconds=10)
 
     def close(self) -> None:
         """Stop it; safe to call twice."""

@@ -122,6 +122,20 @@ def test_with_the_broker_away_a_request_is_answered_and_nothing_is_lost(
     assert send_outbox() == 0
 
 
+@pytest.mark.timeout(60)
+def test_with_a_broker_that_hangs_a_request_is_answered_before_it_goes_on(
+    wired: redis.Redis, broker: Broker, rack: Host, ann: User
+) -> None:
+    machine = machine_of(ann)
+    with broker.hanging():
+        answer = signed_in(ann).post(f"/machines/{machine.pk}/force-off/", follow=True)
+        assert answer.status_code == 200
+        assert not sent(newest(machine))
+    send_outbox()
+    assert sent(newest(machine))
+    assert (TASK_APPLY, newest(machine).message) in queued(wired)
+
+
 def test_a_broker_that_forgot_everything_gets_what_a_living_host_has_not_answered(
     wired: redis.Redis, broker: Broker, rack: Host, ann: User
 ) -> None:
