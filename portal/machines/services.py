@@ -121,6 +121,8 @@ def machine_finish_installation(*, machine: Machine, by: User) -> Operation:
     """Take the disc out and boot from the disk from now on. Raises Refused."""
     with transaction.atomic():
         row = _wanted(machine)
+        if row.disc_id is None and row.boot_from == BootFrom.DISK:
+            raise Refused(_("That is done already: the drive is empty, and the machine starts from its disk."))
         return _change(row, Kind.FINISH_INSTALLATION, by, disc=None, boot_from=BootFrom.DISK)
 
 

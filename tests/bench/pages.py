@@ -69,7 +69,7 @@ def measure(state: Path, network: HostNetwork, *, rounds: int) -> list[Row]:
     rows = []
     for name, path in pages.items():
         most = _LIST_MS if name in ("list", "machine") else None
-        rows.append(alone(f"3 page with 1,000 machines: {name}", heard[name], most_p95_ms=most))
+        rows.append(alone(f"3 page with 1,000 machines: {name}", heard[name], most_median_ms=most))
         rows.append(
             no_slower(f"3 the same, one host silent: {name}", silent[name], heard[name], noise_ms=_NOISE_MS)
         )

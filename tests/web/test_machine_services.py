@@ -271,6 +271,8 @@ def test_what_makes_no_sense_now_is_refused_and_nothing_is_written(running: Mach
             service(machine=off, by=ann)
     with pytest.raises(Refused, match="is off already"):
         services.machine_force_off(machine=off, by=ann)
+    with pytest.raises(Refused, match="done already"):
+        services.machine_finish_installation(machine=off, by=ann)
     assert everything() == before
 
 
