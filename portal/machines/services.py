@@ -122,7 +122,9 @@ def machine_finish_installation(*, machine: Machine, by: User) -> Operation:
     with transaction.atomic():
         row = _wanted(machine)
         if row.disc_id is None and row.boot_from == BootFrom.DISK:
-            raise Refused(_("That is done already: the drive is empty, and the machine starts from its disk."))
+            raise Refused(
+                _("That is done already: the drive is empty, and the machine starts from its disk.")
+            )
         return _change(row, Kind.FINISH_INSTALLATION, by, disc=None, boot_from=BootFrom.DISK)
 
 

@@ -64,16 +64,18 @@ def machine_new(request: HttpRequest) -> HttpResponse:
     hosts = list(hosts_alive())
     facts = [host.host_facts for host in hosts]
     notices = [emulated_notice(each) for each in facts if each is not None]
+    most_cpus = max((each.cpu.threads for each in facts if each), default=0)
+    most_memory_mib = max((host.memory_free_mib for host in hosts), default=0)
     context = {
         "form": form,
-        "flavours": FLAVOURS,
+        "sizes": [
+            (each, not hosts or (each.cpus <= most_cpus and each.memory_mib <= most_memory_mib))
+            for each in FLAVOURS
+        ],
         "images": Image.objects.order_by("name"),
         "emulated_notice": notices[0] if notices and all(notices) else "",
-        "largest": {
-            "cpus": max((each.cpu.threads for each in facts if each), default=0),
-            "memory_gib": max((host.memory_free_mib for host in hosts), default=0) / 1024,
-            "disk_gib": max((host.disk_free_mib for host in hosts), default=0) // 1024,
-        },
+        "no_host": not hosts,
+        "largest": {"cpus": most_cpus, "memory_gib": most_memory_mib / 1024},
     }
     return render(request, "machines/new.html", context, status=422 if form.errors else 200)
 

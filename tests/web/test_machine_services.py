@@ -396,3 +396,17 @@ def test_wrong_input_is_said_at_its_field_and_what_was_typed_is_kept(
     if "disk_gib" not in changes:
         assert 'value="77"' in page
     assert everything() == before
+
+
+def test_a_size_that_no_host_has_room_for_cannot_be_chosen_and_without_a_host_the_page_says_so(
+    ann: User,
+) -> None:
+    host_heard(memory_free_mib=6500)
+    page = signed_in(ann).get("/machines/new/").content.decode()
+    sizes = {size: page.split(f'value="{size}"')[0].rpartition("<input")[2] for size in ("small", "large")}
+    assert ("disabled" in sizes["small"], "disabled" in sizes["large"]) == (False, True)
+    assert "More than any host has free now" in page
+    silence("rack-1")
+    page = signed_in(ann).get("/machines/new/").content.decode()
+    assert "No host can be reached now" in page
+    assert "More than any host has free now" not in page
