@@ -12,7 +12,6 @@ from django.http import Http404
 from portal.accounts.models import User
 from portal.activity.models import Operation
 from portal.activity.selectors import newest_operations
-from portal.activity.words import ShownOperation, shown
 from portal.machines.models import Machine
 from portal.machines.status import Seen, Status, status_of
 
@@ -30,7 +29,6 @@ class ListedMachine:
     disk_bytes: int
     addresses: tuple[str, ...]
     status: Status
-    open_operation: ShownOperation | None
 
 
 def machines_for(user: User, *, query: str = "") -> QuerySet[Machine]:
@@ -92,5 +90,4 @@ def _listed(row: Machine, newest: Operation | None) -> ListedMachine:
         disk_bytes=sum(disk.size_bytes for disk in row.disks.all()),
         addresses=tuple(nic.address for nic in row.nics.all()),
         status=status_with(row, newest),
-        open_operation=shown(newest) if newest and newest.is_open else None,
     )

@@ -43,12 +43,6 @@ def mib(size_mib: int) -> str:
 
 
 @register.filter
-def percent_of(part: float, whole: float) -> int:
-    """`part` of `whole` in per cent, 0 to 100."""
-    return max(0, min(100, round(100 * part / whole))) if whole else 0
-
-
-@register.filter
 def shell(argv: list[str]) -> str:
     """An argument list as it could be pasted into a shell, an option a line."""
     import shlex  # noqa: PLC0415  only for experts' pages
