@@ -43,7 +43,7 @@ def host_worker(host: str) -> tuple[str, ...]:
     """The worker of one host, on that host's own queue."""
     return (
         *("-m", "celery", "-A", "workers.celery", "worker", "--queues", f"host.{host}", "--hostname", host),
-        *("--pool", "threads", "--concurrency", "8", "--without-mingle", "--without-gossip"),
+        *("--pool", "threads", "--concurrency", "64", "--without-mingle", "--without-gossip"),
         *("--loglevel", "WARNING"),
     )
 

@@ -6,8 +6,12 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIApplication
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
@@ -41,7 +45,13 @@ def main() -> None:
     except OSError as exc:
         print(f"offshoot: cannot listen on {settings.LISTEN}: {exc.strerror}", file=sys.stderr)  # noqa: T201
         raise SystemExit(1) from exc
-    config = uvicorn.Config(
+    config = configuration(application, behind_proxy=settings.ORIGIN.startswith("https://"))
+    uvicorn.Server(config).run(sockets=sockets)
+
+
+def configuration(application: ASGIApplication, *, behind_proxy: bool) -> uvicorn.Config:
+    """How the server works. Behind a proxy with TLS a person's address is the one that the proxy passes on."""
+    return uvicorn.Config(
         application,
         log_config=None,
         access_log=False,
@@ -54,9 +64,10 @@ def main() -> None:
         ws_max_queue=4,  # the browser waits when the console's way to the host is full
         ws_per_message_deflate=False,  # a console's bytes are compressed already
         timeout_graceful_shutdown=3,
-        proxy_headers=False,
+        # The count of wrong passwords is by address; a proxy elsewhere is not believed, anybody could claim to be one.
+        proxy_headers=behind_proxy,
+        forwarded_allow_ips="127.0.0.1,::1",
     )
-    uvicorn.Server(config).run(sockets=sockets)
 
 
 if __name__ == "__main__":

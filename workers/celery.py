@@ -37,7 +37,12 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     task_publish_retry=False,
-    broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 10},
+    broker_transport_options={
+        "socket_connect_timeout": 2,
+        "socket_timeout": 10,
+        # kombu's transport would otherwise try each report for some six seconds, while heartbeats go on.
+        **{"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
+    },
 )
 
 service: HostService | None = None
@@ -53,8 +58,12 @@ def running_service() -> HostService:
 @worker_init.connect
 def _start(**_: object) -> None:
     global service  # noqa: PLW0603  one worker, one service; Celery's signals have no other place for it
-    service = HostService(CONFIG, app)
-    service.start()
+    try:
+        service = HostService(CONFIG, app)
+        service.start()
+    except Exception as exc:  # Celery would go on without it, and take wishes that nobody reports of
+        logging.getLogger(__name__).exception("the worker cannot start")
+        raise SystemExit(1) from exc
 
 
 @worker_shutdown.connect

@@ -79,7 +79,7 @@ def host_config(environ: Mapping[str, str] = os.environ) -> HostConfig:
 
 def host_name(raw: str) -> str:
     """A machine's own name made fit for the contract: lower case, only letters, digits, '-' and '.'."""
-    return re.sub(r"[^a-z0-9.-]+", "-", raw.lower()).strip("-.")[:63] or "host"
+    return re.sub(r"[^a-z0-9.-]+", "-", raw.lower()).strip("-.")[:63].strip("-.") or "host"
 
 
 def _kvm_gid(otherwise: int) -> int:

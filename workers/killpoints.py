@@ -10,6 +10,8 @@ import signal
 
 KILL_POINTS = (
     "accepted",
+    "fetch_disc begins",
+    "fetch_disc done",
     "make_disks begins",
     "disk drafted",
     "make_disks done",

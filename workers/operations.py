@@ -9,40 +9,37 @@ import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import structlog
 
-from workers.config import HostConfig
 from workers.contract.errors import ErrorCode, OffshootError
-from workers.contract.host import KvmAnswer, KvmProbe
 from workers.contract.messages import (
     ApplyMachine,
     EndReason,
     ErrorReport,
-    MachineObserved,
-    Observed,
     OperationState,
     Progress,
     Step,
     StepReport,
     StepState,
-    UnderTheHood,
 )
 from workers.contract.spec import MachineSpec, Power
-from workers.host import disks, firewall, library, networks, processes, wishes
-from workers.host.facts import boot_id, host_usage
-from workers.host.files import tail, write_json
+from workers.host import disks, library, networks, processes, wishes
+from workers.host.boot import boot_id
+from workers.host.facts import host_usage
+from workers.host.files import write_json
 from workers.host.locks import locked
-from workers.host.monitor import MonitorError, MonitorLoop
+from workers.host.monitor import MonitorError
 from workers.killpoints import reached
-from workers.plan.names import MachineFolder, tap_name
-from workers.plan.qemu import Accelerator, HostChoices, disc_blockdev, qemu_argv
-from workers.plan.steps import Found, steps_for
+from workers.observation import find, observe, settle_ended
+from workers.plan.names import MachineFolder
+from workers.plan.qemu import HostChoices, disc_blockdev, qemu_argv
+from workers.plan.steps import steps_for
+from workers.this_host import Host
 
 ASK_SECONDS = 60.0
-_LOG_TAIL_BYTES = 32 * 1024
 log = structlog.get_logger()
 
 
@@ -62,34 +59,6 @@ class MemoryShort(OffshootError):
     """The host has less memory free than the machine wants."""
 
     code = ErrorCode.MEMORY_SHORT
-
-
-@dataclass
-class Host:
-    """What the operations work with: settings, the monitors' loop, the probe's answer and the way to report."""
-
-    config: HostConfig
-    monitors: MonitorLoop
-    kvm: Callable[[], KvmProbe]
-    report_progress: Callable[[Progress], None]
-    report_observed: Callable[[MachineObserved], None]
-    direct_io: bool
-    on_launch: Callable[[UUID], None] = lambda _: None
-    _sequence: int = field(default=0)
-
-    def folder(self, machine_id: UUID) -> MachineFolder:
-        """The machine's folder on this host."""
-        return self.config.state.machine(machine_id)
-
-    def next_sequence(self) -> int:
-        """Greater than every one before, also before a restart of the worker (the clock's nanoseconds)."""
-        self._sequence = max(self._sequence + 1, time.time_ns())
-        return self._sequence
-
-    @property
-    def accelerator(self) -> Accelerator:
-        """KVM where it was seen to work, else emulation."""
-        return "kvm" if self.kvm().answer is KvmAnswer.WORKS else "tcg"
 
 
 class _Teller:
@@ -118,8 +87,11 @@ class _Teller:
         )
 
 
-def apply(host: Host, message: ApplyMachine) -> None:
-    """Make the host match the message's spec and report how it went; raises nothing that is the machine's own."""
+def apply(host: Host, message: ApplyMachine, *, anew: bool = False) -> None:
+    """Make the host match the message's spec and report how it went; raises nothing that is the machine's own.
+
+    A message that came twice and was carried out already is only reported again, unless `anew`.
+    """
     spec = message.spec
     machine_id = spec.machine_id
     words = log.bind(operation=str(message.operation_id), machine=str(machine_id), generation=spec.generation)
@@ -134,13 +106,18 @@ def apply(host: Host, message: ApplyMachine) -> None:
     if not accepted:
         words.info("a newer wish is known")
         host.report_progress(_Teller(host, message, ()).progress(OperationState.SUPERSEDED))
-        host.report_observed(observe(host, machine_id))
+        _tell(host, machine_id)
         return
     reached("accepted")
     folder = host.folder(machine_id)
     with locked(folder.apply_lock):
         if wishes.newest_generation(host.config.state, machine_id) > spec.generation:
             host.report_progress(_Teller(host, message, ()).progress(OperationState.SUPERSEDED))
+            return
+        before = wishes.handled(folder)
+        if before is not None and before.operation_id == message.operation_id and not anew:
+            words.info("carried out already", state=before.state.value)
+            _tell(host, machine_id, before)
             return
         _carry_out(host, message, folder)
 
@@ -150,12 +127,13 @@ def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None
     words = log.bind(
         operation=str(message.operation_id), machine=str(spec.machine_id), generation=spec.generation
     )
-    settle_ended(host, folder, spec.machine_id)
-    steps = steps_for(spec, find(host, spec, folder))
-    teller = _Teller(host, message, steps)
-    host.report_progress(teller.progress(OperationState.RUNNING))
+    teller = _Teller(host, message, ())
     current: Step | None = None
     try:
+        settle_ended(host, folder, spec.machine_id)
+        steps = steps_for(spec, find(host, spec, folder))
+        teller = _Teller(host, message, steps)
+        host.report_progress(teller.progress(OperationState.RUNNING))
         for current in steps:
             teller.step(current, StepState.RUNNING)
             words.info("step", step=current.value)
@@ -177,135 +155,60 @@ def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None
             OperationState.FAILED, ErrorReport(code=error.code, detail=error.detail[-4000:])
         )
     reached("before handled")
-    if spec.power is Power.GONE and end.state is OperationState.DONE:
-        wishes.bury(host.config.state, spec.machine_id, spec.generation)
-    else:
-        try:
+    try:
+        if spec.power is Power.GONE and end.state is OperationState.DONE:
+            wishes.bury(host.config.state, spec.machine_id, spec.generation)
+        else:
             wishes.remember_handled(folder, end)
-        except (
-            OSError
-        ):  # a full disk, say: told all the same, and applied once more when the worker starts again
-            words.exception("end not noted")
+    except OSError:  # a full disk, say: told all the same, and applied once more when the worker starts again
+        words.exception("end not noted")
     reached("handled")
-    host.report_observed(observe(host, spec.machine_id, operation=end))
-    host.report_progress(end)
+    _tell(host, spec.machine_id, end)
     words.info("ended", state=end.state.value)
+
+
+def _tell(host: Host, machine_id: UUID, end: Progress | None = None) -> None:
+    """Report the machine and how the operation ended; the end also where the machine cannot be looked at."""
+    try:
+        host.report_observed(observe(host, machine_id, operation=end))
+    except Exception:
+        log.exception("not observed", machine=str(machine_id))
+    if end is not None:
+        host.report_progress(end)
 
 
 def resume(host: Host) -> list[ApplyMachine]:
     """The wishes to apply when a worker starts: what was begun and not ended, and what should run and does not."""
     begun = []
     for path in sorted(host.config.state.machines.glob("*/")):
-        folder = MachineFolder(path)
-        wish = wishes.newest_wish(folder)
-        if wish is None:
+        try:
+            wish = _to_resume(host, MachineFolder(path))
+        except Exception:  # one machine that cannot be looked at keeps no other from going on
+            log.exception("not taken up again", folder=str(path))
             continue
-        handled = wishes.handled(folder)
-        unfinished = handled is None or handled.generation < wish.spec.generation
-        if not unfinished:
-            with locked(folder.apply_lock):
-                settle_ended(host, folder, wish.spec.machine_id)
-        # A run that neither ended by itself nor by a person's wish was ended by the host: it is started again.
-        cut_off = (
-            wish.spec.power is Power.RUNNING
-            and not processes.runs(folder)
-            and handled is not None
-            and handled.state is OperationState.DONE
-            and wishes.ended(folder) is None
-        )
-        if unfinished or cut_off:
+        if wish is not None:
             begun.append(wish)
     return begun
 
 
-def find(host: Host, spec: MachineSpec, folder: MachineFolder) -> Found:
-    """The machine as it is on the host now. A qemu under this machine's lock that is another's is ended first."""
-    record = processes.launched(folder)
-    running_run = None
-    if processes.runs(folder):
-        if processes.answers(folder, spec.machine_id, host.monitors):
-            running_run = int(record.get("run", 0))
-        else:
-            processes.kill(folder, spec.machine_id, host.monitors)
-    over = wishes.ended(folder)
-    return Found(
-        disks_missing=any(not folder.disk(disk).exists() for disk in spec.disks),
-        running_run=running_run,
-        running_disc=record.get("disc"),
-        ended_run=over.run if over else None,
-    )
-
-
-def settle_ended(
-    host: Host, folder: MachineFolder, machine_id: UUID, reason: EndReason | None = None
-) -> None:
-    """After a qemu has ended: note why, and pull its cables. Call it under the apply lock; idempotent.
-
-    `reason` is what the events said. Without it nobody listened: a qemu that got up and ended since the host's last
-    boot ended UNSEEN; one that never got up, or that a reboot of the host ended, is left to be started again.
-    """
-    record = processes.launched(folder)
-    if not record or processes.runs(folder):
-        return
-    over = wishes.ended(folder)
-    run = int(record.get("run", 0))
-    if over is None or over.run < run:
-        words = processes.exit_words(folder, machine_id)
-        got_up_since_boot = folder.pid_file.exists() and record.get("boot") == boot_id()
-        found = EndReason.PERSON if folder.intent_file.exists() else reason
-        found = found or (EndReason.UNSEEN if got_up_since_boot else None)
-        if found is not None:
-            wishes.remember_ended(folder, wishes.Ended(run, found, words if found is EndReason.CRASH else ""))
-    networks.unplug(host.config, machine_id)
-
-
-def observe(
-    host: Host, machine_id: UUID, *, operation: Progress | None = None, brief: bool = False
-) -> MachineObserved:
-    """The machine as it is now, for the portal; `brief` leaves out what only an expert looks at."""
-    folder = host.folder(machine_id)
+def _to_resume(host: Host, folder: MachineFolder) -> ApplyMachine | None:
     wish = wishes.newest_wish(folder)
-    sequence = host.next_sequence()
     if wish is None:
-        return MachineObserved(
-            host=host.config.name,
-            machine_id=machine_id,
-            generation=operation.generation if operation else 0,
-            sequence=sequence,
-            power=Observed.GONE,
-            operation=operation,
-        )
-    spec, record = wish.spec, processes.launched(folder)
-    runs = processes.runs(folder)
-    over = wishes.ended(folder)
-    reason = (
-        None if runs else (over.reason if over else EndReason.HOST if record else EndReason.NEVER_STARTED)
-    )
-    accelerator = str(record.get("accelerator", "")) or None
-    hood = None
-    if not brief:
-        rules = "".join(firewall.rules_of_tap(tap_name(nic)) for nic in spec.nics) if runs else ""
-        hood = UnderTheHood(
-            argv=tuple(record.get("argv", ())),
-            accelerator=accelerator or "",
-            firewall=rules,
-            console_log=tail(folder.console_log, most_bytes=_LOG_TAIL_BYTES),
-            qemu_log=tail(folder.qemu_log, most_bytes=_LOG_TAIL_BYTES),
-            state_folder=str(folder.root),
-        )
-    return MachineObserved(
-        host=host.config.name,
-        machine_id=machine_id,
-        generation=spec.generation,
-        sequence=sequence,
-        power=Observed.RUNNING if runs else Observed.OFF,
-        reason=reason,
-        exit_detail=over.detail if over and not runs else "",
-        accelerator=accelerator if runs else None,
-        nics=networks.nic_facts(host.config, spec),
-        operation=operation or wishes.handled(folder),
-        under_the_hood=hood,
-    )
+        return None
+    handled = wishes.handled(folder)
+    if handled is None or handled.generation < wish.spec.generation:
+        return wish
+    with locked(folder.apply_lock):
+        settle_ended(host, folder, wish.spec.machine_id)
+    record = processes.launched(folder)
+    if wish.spec.power is Power.GONE or processes.runs(folder) or wishes.ended(folder) or not record:
+        return None
+    # It neither ended by itself nor by a person's wish, so the host ended it: what ran then is to run again, also where
+    # the last wish (to shut down, say) had failed.
+    changes: dict[str, Any] = {"power": Power.RUNNING, "run": max(wish.spec.run, int(record.get("run", 0)))}
+    if wish.spec.disc and str(wish.spec.disc.image_id) != record.get("disc"):
+        changes["disc"] = None  # it never came into the drive, and may be what had failed
+    return wish.model_copy(update={"spec": wish.spec.model_copy(update=changes)})
 
 
 Tell = Callable[[int], None]
@@ -395,6 +298,7 @@ def _change_disc(host: Host, spec: MachineSpec, folder: MachineFolder, tell: Tel
     host.monitors.execute(
         folder.qmp_socket, ("blockdev-open-tray", drive | {"force": True}), ("blockdev-remove-medium", drive)
     )
+    _note_disc(folder, None)
     try:
         host.monitors.execute(folder.qmp_socket, ("blockdev-del", {"node-name": "disc"}))
     except MonitorError:
@@ -407,7 +311,11 @@ def _change_disc(host: Host, spec: MachineSpec, folder: MachineFolder, tell: Tel
             ("blockdev-insert-medium", drive | {"node-name": "disc"}),
         )
     host.monitors.execute(folder.qmp_socket, ("blockdev-close-tray", drive))
-    disc = str(spec.disc.image_id) if spec.disc else None
+    _note_disc(folder, str(spec.disc.image_id) if spec.disc else None)
+
+
+def _note_disc(folder: MachineFolder, disc: str | None) -> None:
+    """What is in the drive now; noted at once, so that a change that fails half-way is not taken for a whole one."""
     write_json(folder.launched_file, processes.launched(folder) | {"disc": disc})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from contextlib import suppress
 
 import structlog
 from celery import Celery
@@ -33,24 +34,36 @@ class Reporter:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._queue: queue.Queue[Message | None] = queue.Queue(maxsize=10_000)
+        self._queue: queue.Queue[Message | type[Heartbeat] | None] = queue.Queue(maxsize=10_000)
+        self._beat: Heartbeat | None = None
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
         self._thread.start()
 
     def send(self, message: Message) -> None:
-        """Queue a report; returns at once."""
+        """Queue a report; returns at once. Of heartbeats only the newest waits: it holds all that those before it said."""
+        if isinstance(message, Heartbeat):
+            with self._lock:
+                waits, self._beat = self._beat is not None, message
+            if waits:
+                return
         try:
-            self._queue.put_nowait(message)
+            self._queue.put_nowait(Heartbeat if isinstance(message, Heartbeat) else message)
         except queue.Full:
+            self._take_beat()
             log.warning("report dropped", kind=type(message).__name__)
 
     def close(self) -> None:
         """Send what is queued, at most 5 s long."""
-        self._queue.put(None)
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=5)
         self._thread.join(5)
 
     def _run(self) -> None:
-        while (message := self._queue.get()) is not None:
+        while (queued := self._queue.get()) is not None:
+            message = queued if isinstance(queued, Message) else self._take_beat()
+            if message is None:
+                continue
             # A heartbeat that the portal did not get to in time is worth nothing: the next one says more.
             expires = 30 if isinstance(message, Heartbeat) else None
             try:
@@ -65,3 +78,8 @@ class Reporter:
                 log.warning("report not sent", kind=type(message).__name__, error=str(exc))
             except Exception:
                 log.exception("report not sent", kind=type(message).__name__)
+
+    def _take_beat(self) -> Heartbeat | None:
+        with self._lock:
+            beat, self._beat = self._beat, None
+        return beat

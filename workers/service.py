@@ -11,16 +11,18 @@ import structlog
 from celery import Celery
 
 from workers.config import HostConfig
-from workers.contract.host import HostFacts, KvmProbe
+from workers.contract.host import HostFacts, KvmAnswer, KvmProbe
 from workers.contract.messages import ApplyMachine, Heartbeat, MachineObserved
 from workers.host import wishes
 from workers.host.disks import takes_direct_io
 from workers.host.facts import host_facts, host_usage
 from workers.host.monitor import MonitorLoop
 from workers.host.probe import cached_probe
-from workers.operations import Host, apply, observe, resume
+from workers.observation import observe
+from workers.operations import apply, resume
 from workers.plan.names import MachineFolder
 from workers.reporting import Reporter
+from workers.this_host import Host
 from workers.watcher import Watcher
 
 HEARTBEAT_SECONDS = 3.0
@@ -86,21 +88,34 @@ class HostService:
 
     def _run_probe(self) -> KvmProbe:
         config = self.config
-        probe = cached_probe(folder=config.state.root, uid=config.uid, gid=config.gid, kvm_gid=config.kvm_gid)
+        try:
+            probe = cached_probe(
+                folder=config.state.root, uid=config.uid, gid=config.gid, kvm_gid=config.kvm_gid
+            )
+        except Exception as exc:  # no room, say: the host works, without acceleration
+            log.exception("kvm probe")
+            probe = KvmProbe(answer=KvmAnswer.QEMU_FAILED, detail=f"the trial could not be made: {exc}")
         log.info("kvm probe", answer=probe.answer.value, detail=probe.detail)
         return probe
 
     def _resume(self, message: ApplyMachine) -> None:
         log.info("taken up again", machine=str(message.spec.machine_id), operation=str(message.operation_id))
-        apply(self.host, message)
+        try:
+            apply(self.host, message, anew=True)
+        except Exception:
+            log.exception("not taken up again", machine=str(message.spec.machine_id))
 
     def _observe_machines(self) -> list[MachineObserved]:
         seen = []
         for path in sorted(self.config.state.machines.glob("*/")):
             wish = wishes.newest_wish(MachineFolder(path))
-            if wish is not None:
-                machine_id = wish.spec.machine_id
+            if wish is None:
+                continue
+            machine_id = wish.spec.machine_id
+            try:
                 seen.append(observe(self.host, machine_id, brief=not self._hood_is_due(machine_id)))
+            except Exception:  # the host and its other machines are told of all the same
+                log.exception("not observed", machine=str(machine_id))
         return seen
 
     def _hood_is_due(self, machine_id: UUID) -> bool:

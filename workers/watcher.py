@@ -15,8 +15,9 @@ from qemu.qmp import QMPClient, QMPError
 from workers.contract.messages import EndReason
 from workers.host import processes, wishes
 from workers.host.locks import locked, wait_free
-from workers.operations import Host, observe, settle_ended
+from workers.observation import observe, settle_ended
 from workers.plan.names import MachineFolder
+from workers.this_host import Host
 
 CONSOLE_LOG_BYTES = 1024 * 1024
 """The cap of console.log; one older part of the same size is kept beside it."""

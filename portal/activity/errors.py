@@ -22,7 +22,6 @@ _AGAIN = _("Nothing was lost. Try again; if it happens again, show the details b
 _ADMINISTRATOR = _("Nothing was lost. An administrator has to look at the host; the details below say why.")
 
 WORDS: dict[ErrorCode, ErrorWords] = {
-    ErrorCode.ACCELERATION_FAILED: ErrorWords(_("The host's hardware acceleration failed."), _ADMINISTRATOR),
     ErrorCode.BAD_MESSAGE: ErrorWords(
         _("The host did not understand what it was asked, and did nothing."), _ADMINISTRATOR
     ),
@@ -48,10 +47,6 @@ WORDS: dict[ErrorCode, ErrorWords] = {
     ErrorCode.DISK_FULL: ErrorWords(
         _("The host has not enough disk space left."),
         _("Nothing was lost. Choose a smaller or a growing disk, or ask an administrator to make room."),
-    ),
-    ErrorCode.DISK_SHRINK: ErrorWords(
-        _("A disk can grow but not shrink, since that would cut off data."),
-        _("Nothing was changed. Choose a size that is at least the present one."),
     ),
     ErrorCode.DISK_FAILED: ErrorWords(_("The machine's disk could not be made."), _AGAIN),
     ErrorCode.FIREWALL_FAILED: ErrorWords(

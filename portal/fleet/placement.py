@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """A host that is alive. Memory is what is free less what was promised since its last heartbeat."""
+    """A host that is alive. Memory is what is free and not promised to a machine."""
 
     host_id: int
     name: str

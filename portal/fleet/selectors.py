@@ -28,23 +28,24 @@ def hosts_alive() -> QuerySet[Host]:
 
 
 def candidates() -> list[Candidate]:
-    """The living hosts as placement sees them; what was promised and does not run yet is taken off. One query."""
-    promised = Sum(
-        "machines__memory_mib",
-        filter=Q(machines__power=Power.RUNNING) & ~Q(machines__observed=Observed.RUNNING),
-        default=0,
-    )
+    """The living hosts as placement sees them, less the memory that their machines were promised. One query."""
+    is_wanted = Q(machines__power=Power.RUNNING)
+    is_to_come = is_wanted & ~Q(machines__observed=Observed.RUNNING)
+    wanted = Sum("machines__memory_mib", filter=is_wanted, default=0)
+    to_come = Sum("machines__memory_mib", filter=is_to_come, default=0)
     found = []
-    for host in hosts_alive().annotate(promised=promised):
+    for host in hosts_alive().annotate(wanted=wanted, to_come=to_come):
         facts = host.host_facts
         if facts is None:
             continue
+        # A guest takes its memory as it uses it: what a running one has left is free to the host, but not to give.
+        not_promised_mib = host.memory_total_mib - host.wanted
         found.append(
             Candidate(
                 host_id=host.pk,
                 name=host.name,
                 threads=facts.cpu.threads,
-                memory_free_mib=max(0, host.memory_free_mib - host.promised),
+                memory_free_mib=max(0, min(host.memory_free_mib - host.to_come, not_promised_mib)),
                 disk_free_mib=host.disk_free_mib,
             )
         )

@@ -9,11 +9,10 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Q
 from django.utils import timezone
 from kombu import pools
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
 
 from portal.activity.models import OPEN_STATES, Operation
 from workers.contract.messages import TASK_APPLY, TASK_FORGET_IMAGE, ForgetImage, host_queue
@@ -51,11 +50,13 @@ def send_outbox() -> int:
     now = timezone.now()
     unheard = Q(state="queued", sent_at__lt=now - timedelta(seconds=UNHEARD_SECONDS))
     # One that was begun reports its progress; a worker that died in it takes it up again by itself when it starts.
-    stuck = Q(state="running", last_word__lt=now - timedelta(seconds=_ASK_WAITS_SECONDS))
+    quiet_since = now - timedelta(seconds=_ASK_WAITS_SECONDS)
+    unanswered = Q(reported_at__isnull=True) | Q(reported_at__lt=quiet_since)
+    # Both are that old: it was neither heard of nor sent again since.
+    stuck = unanswered & Q(state="running", sent_at__lt=quiet_since)
     alive = Q(host__last_seen__gte=now - timedelta(seconds=settings.HOST_SILENT_SECONDS))
     waiting = (
         Operation.objects.filter(state__in=OPEN_STATES)
-        .annotate(last_word=Coalesce(F("reported_at"), F("sent_at")))
         .filter(Q(sent_at__isnull=True) | (alive & (unheard | stuck)))
         .select_related("host")
         .order_by("created_at")
@@ -82,7 +83,8 @@ def _publish(task: str, message: Any, host: str, **words: str) -> bool:
     try:
         with pools.producers[connection].acquire(block=True, timeout=_ANSWERS_WITHIN_SECONDS) as producer:
             app.send_task(task, args=[message], queue=host_queue(host), producer=producer, retry=False)
-    except (OperationalError, OSError) as exc:
+    # Not only its OperationalError: a pool that too many wait for says LimitExceeded.
+    except (KombuError, OSError) as exc:
         log.warning("not sent", task=task, host=host, error=str(exc), **words)
         return False
     log.info("sent", task=task, host=host, **words)

@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from portal.activity.models import OPEN_STATES, Kind, Operation
 from portal.fleet.models import Host
+from portal.images.models import Image
 from portal.live import publish
 from portal.machines.models import Machine, Nic
-from workers.contract.errors import ErrorCode
+from workers.contract.errors import ErrorCode, MessageError
 from workers.contract.messages import (
+    ApplyMachine,
     EndReason,
+    ErrorReport,
     MachineObserved,
     Observed,
     OperationState,
     Progress,
     StepState,
 )
-from workers.contract.spec import Power
+from workers.contract.spec import BootFrom, Power
+from workers.contract.version import from_wire
 
 _FINAL = (OperationState.DONE, OperationState.FAILED, OperationState.SUPERSEDED)
 _ENDED_FOR_GOOD = (EndReason.GUEST, EndReason.CRASH, EndReason.UNSEEN)
@@ -62,8 +67,28 @@ def progress_take(progress: Progress) -> bool:
     return True
 
 
+def operation_refused(operation_id: UUID, detail: str) -> bool:
+    """A host of another version answered for this operation, so it was not carried out; False where it is over."""
+    operation = Operation.objects.filter(pk=operation_id, state__in=OPEN_STATES).first()
+    if operation is None or operation.machine_id is None:
+        return False
+    return progress_take(
+        Progress(
+            operation_id=operation.pk,
+            machine_id=operation.machine_id,
+            generation=operation.generation,
+            sequence=operation.sequence + 1,
+            state=OperationState.FAILED,
+            error=ErrorReport(code=ErrorCode.VERSION_UNKNOWN, detail=detail[:4000]),
+        )
+    )
+
+
 def heartbeat_machines_take(host: str, reports: Sequence[MachineObserved]) -> None:
     """Write down the machines of a heartbeat. Those without news cost one transaction together, not one each."""
+    for report in _with_news(host, reports):
+        observed_take(report)
+    # After what is observed, which a failed wish is taken back to.
     ends = [report.operation for report in reports if report.operation is not None]
     still_open = set(
         Operation.objects.filter(pk__in=[end.operation_id for end in ends], state__in=OPEN_STATES)
@@ -72,14 +97,21 @@ def heartbeat_machines_take(host: str, reports: Sequence[MachineObserved]) -> No
     for end in ends:
         if end.operation_id in still_open:
             progress_take(end)
-    for report in _with_news(host, reports):
-        observed_take(report)
 
 
 def observed_take(report: MachineObserved) -> bool:
     """Write down what a machine is; False where a newer report is known or the machine is not this host's."""
-    if report.operation is not None:
+    if report.operation is None:
+        return _observation_take(report)
+    if report.power is Observed.GONE:  # the last chance: with the machine its operations lose their owner
         progress_take(report.operation)
+        return _observation_take(report)
+    taken = _observation_take(report)
+    progress_take(report.operation)  # afterwards: a failed wish is taken back to what is observed
+    return taken
+
+
+def _observation_take(report: MachineObserved) -> bool:
     with transaction.atomic():
         rows = Machine.objects.select_for_update().filter(pk=report.machine_id, host__name=report.host)
         machine = rows.first()
@@ -139,7 +171,28 @@ def _take_back(progress: Progress) -> None:
             current.update(run=F("run") - 1)
         current.update(power=Power.RUNNING)
         return
+    if operation.kind in (Kind.INSERT_DISC, Kind.FINISH_INSTALLATION):
+        _take_disc_back(operation, current)
     current.exclude(observed=Observed.RUNNING).update(power=Power.OFF)
+
+
+def _take_disc_back(failed: Operation, current: QuerySet[Machine]) -> None:
+    """Into the drive goes what was in it when a wish was last carried out, so that the change can be asked again."""
+    earlier = Operation.objects.filter(
+        machine=failed.machine_id, generation__lt=failed.generation, state=OperationState.DONE
+    )
+    last = earlier.order_by("-generation").first()
+    if last is None:
+        return
+    try:
+        spec = from_wire(ApplyMachine, last.message).spec
+    except MessageError as exc:  # of an older contract: what was in the drive is not known
+        log.warning("disc not taken back", operation=str(failed.pk), error=exc.detail)
+        return
+    # Locked, so that nobody deletes it from the library meanwhile.
+    images = Image.objects.select_for_update(no_key=True)
+    disc = images.filter(pk=spec.disc.image_id).first() if spec.disc else None
+    current.update(disc=disc, boot_from=spec.boot_from if disc else BootFrom.DISK)
 
 
 def _storable(text: str) -> str:
@@ -188,11 +241,20 @@ def _changes(machine: Machine, report: MachineObserved) -> dict[str, Any]:
         "exit_detail": _storable(report.exit_detail),
         "accelerator": report.accelerator or "",
     }
-    ended = report.power is Observed.OFF and report.reason in _ENDED_FOR_GOOD
-    if ended and report.generation == machine.generation and machine.power == Power.RUNNING:
-        # It ended by itself: nobody wants it to run any more until a person starts it.
+    if report.generation > machine.generation:
+        # An older database was restored: a wish below the host's generation would be overtaken before it began.
+        changes["generation"] = report.generation
+    ended = report.power is Observed.OFF and (report.reason in _ENDED_FOR_GOOD or _failed(report))
+    if ended and report.generation >= machine.generation and machine.power == Power.RUNNING:
+        # It ended by itself, or its start failed: nobody wants it to run any more until a person starts it.
         changes["power"] = Power.OFF
     return changes
+
+
+def _failed(report: MachineObserved) -> bool:
+    """The host's newest wish failed; its own report may have come before this one, when it was seen running."""
+    end = report.operation
+    return end is not None and end.state is OperationState.FAILED and end.generation == report.generation
 
 
 def _changed_nics(machine: Machine, report: MachineObserved) -> list[tuple[Nic, dict[str, str]]]:

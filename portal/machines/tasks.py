@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import structlog
 from celery import shared_task
@@ -30,6 +31,8 @@ def progress(wire: Any) -> None:
     """An operation went on."""
     try:
         reports.progress_take(from_wire(Progress, wire))
+    except VersionError as exc:
+        _refused(_body(wire), exc)
     except MessageError as exc:
         log.warning("report refused", error=exc.detail)
 
@@ -39,6 +42,8 @@ def observed(wire: Any) -> None:
     """A machine was looked at."""
     try:
         reports.observed_take(from_wire(MachineObserved, wire))
+    except VersionError as exc:
+        _refused(_body(wire).get("operation"), exc)
     except MessageError as exc:
         log.warning("report refused", error=exc.detail)
 
@@ -49,9 +54,7 @@ def heartbeat(wire: Any) -> None:
     try:
         beat = from_wire(Heartbeat, wire)
     except VersionError as exc:
-        body = wire.get("body") if isinstance(wire, dict) else None
-        if isinstance(body, dict):
-            reports.host_speaks_otherwise(str(body.get("host", "")), str(wire.get("version")))
+        reports.host_speaks_otherwise(str(_body(wire).get("host", "")), str(wire.get("version")))
         log.warning("heartbeat refused", error=exc.detail)
         return
     except MessageError as exc:
@@ -72,3 +75,19 @@ def clear_expired() -> None:
     """Remove console tickets and uploads that nobody came back for."""
     tickets_clear_expired()
     clear_expired_uploads()
+
+
+def _body(wire: Any) -> dict[str, Any]:
+    """What a message of any version carries; empty where that is not an object."""
+    body = wire.get("body") if isinstance(wire, dict) else None
+    return body if isinstance(body, dict) else {}
+
+
+def _refused(answer: Any, error: VersionError) -> None:
+    """A host of another version answered: its refusal, too, is in words that this side does not read."""
+    log.warning("report refused", error=error.detail)
+    try:
+        operation_id = UUID(answer["operation_id"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return
+    reports.operation_refused(operation_id, error.detail)

@@ -18,10 +18,8 @@ from workers.contract.spec import DiskSpec as Disk
 from workers.host.locks import is_held
 from workers.killpoints import KILL_POINTS
 
-CREATING = [point for point in KILL_POINTS if not point.startswith("stop")]
 
-
-@pytest.mark.parametrize("point", CREATING)
+@pytest.mark.parametrize("point", KILL_POINTS)
 def test_killed_at_any_step_of_creating_it_ends_with_one_running_machine(
     host: LabHost, ear: PortalsEar, point: str
 ) -> None:
@@ -32,7 +30,8 @@ def test_killed_at_any_step_of_creating_it_ends_with_one_running_machine(
         Disk(id=uuid4(), size_bytes=64 * 1024 * 1024, kind=DiskKind.GROWING),
         Disk(id=uuid4(), size_bytes=64 * 1024 * 1024, kind=DiskKind.FIXED),
     )
-    machine = wishes.spec(disks=disks, memory_mib=64)
+    disc = host.put_disc(uuid4(), guest_disc("idle"))
+    machine = wishes.spec(disks=disks, memory_mib=64, disc=disc)
     wish = wishes.wish(machine)
     ear.ask(host.name, wish)
     host.wait_for_death()

@@ -66,7 +66,7 @@ class LabHost:
             self._process = subprocess.Popen(
                 (
                     *self.network.enter(), sys.executable, "-m", "celery", "-A", "workers.celery", "worker",
-                    "--pool=threads", "--concurrency=8", "--without-mingle", "--without-gossip",
+                    "--pool=threads", "--concurrency=64", "--without-mingle", "--without-gossip",
                     "--queues", f"host.{self.name}", "--hostname", self.name,
                 ),
                 cwd=ROOT, env=self._environ, stdout=log, stderr=log,

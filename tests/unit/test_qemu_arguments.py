@@ -153,7 +153,11 @@ def test_a_card_without_a_tap_is_refused() -> None:
 
 hostile = st.text(
     alphabet=st.one_of(
-        st.sampled_from(",=-\n\r\t\"'\\{}[];:%$`| "), st.sampled_from(string.ascii_letters), st.characters()
+        st.sampled_from(",=-\n\r\t\"'\\{}[];:%$`| "),
+        st.sampled_from(string.ascii_letters),
+        st.characters(
+            exclude_categories=["Cs"]
+        ),  # half of a surrogate pair is no text: no message can carry it
     ),
     min_size=1,
     max_size=63,

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.forms.models import model_to_dict
+from pytest_django import DjangoAssertNumQueries
 
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
+from portal.fleet.selectors import candidates
 from portal.machines import reports, services
 from portal.machines.forms import NewMachineForm
 from portal.machines.models import Disk, Machine, Nic
@@ -102,6 +104,26 @@ def test_a_machine_goes_to_the_host_with_the_most_free_memory_and_promises_count
     assert machine_of(ann, "a", memory_mib=2000).host == large
     assert machine_of(ann, "b", memory_mib=1000).host.name == "small"
     assert gone.machines.count() == 0
+
+
+def test_the_memory_of_a_running_machine_is_not_given_away_again(
+    db: None, ann: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """A guest takes its memory as it uses it, so that its host still says that nearly all is free."""
+    room: dict[str, Any] = {"memory_total_mib": 4096, "memory_free_mib": 3900}
+    host_heard(**room)
+    web = done(machine_of(ann, "web", memory_mib=3000))
+    host_heard(**room)
+    with django_assert_num_queries(1):
+        assert [each.memory_free_mib for each in candidates()] == [1096]
+    with pytest.raises(Refused, match="that much memory free"):
+        machine_of(ann, "another", memory_mib=2000)
+    assert machine_of(ann, "small", memory_mib=1000).memory_mib == 1000
+    assert [each.memory_free_mib for each in candidates()] == [96]
+    Machine.objects.filter(pk=web.pk).update(memory_mib=5000)
+    assert [each.memory_free_mib for each in candidates()] == [0]
+    Machine.objects.filter(pk=web.pk).update(power=Power.OFF, observed=Observed.OFF)
+    assert [each.memory_free_mib for each in candidates()] == [2900]
 
 
 @pytest.mark.parametrize(

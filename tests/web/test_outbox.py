@@ -11,6 +11,7 @@ import pytest
 import redis
 from django.db import transaction
 from django.utils import timezone
+from kombu import pools
 
 from portal.accounts.models import User
 from portal.activity.models import Operation
@@ -136,6 +137,25 @@ def test_with_a_broker_that_hangs_a_request_is_answered_before_it_goes_on(
     assert (TASK_APPLY, newest(machine).message) in queued(wired)
 
 
+@pytest.mark.timeout(60)
+def test_a_request_that_waits_in_vain_for_its_turn_at_the_broker_is_answered_all_the_same(
+    wired: redis.Redis, rack: Host, ann: User
+) -> None:
+    machine = machine_of(ann)
+    [producers] = pools.producers.values()
+    held = [
+        producers.acquire() for _ in range(producers.limit)
+    ]  # by others, who wait for a broker that hangs
+    try:
+        answer = signed_in(ann).post(f"/machines/{machine.pk}/force-off/", follow=True)
+    finally:
+        for producer in held:
+            producer.release()
+    assert answer.status_code == 200
+    assert not sent(newest(machine))
+    assert send_outbox() == 1
+
+
 def test_a_broker_that_forgot_everything_gets_what_a_living_host_has_not_answered(
     wired: redis.Redis, broker: Broker, rack: Host, ann: User
 ) -> None:
@@ -169,6 +189,18 @@ def test_what_a_host_works_on_is_left_alone_until_it_is_stuck(
     assert send_outbox() == 0
     Operation.objects.update(reported_at=timezone.now() - timedelta(seconds=120))
     assert send_outbox() == 1
+    assert send_outbox() == 0  # the clock begins anew, though the host still says nothing
+
+
+def test_what_a_host_began_and_never_spoke_of_again_is_sent_by_when_it_was_sent(
+    wired: redis.Redis, rack: Host, ann: User
+) -> None:
+    machine_of(ann)
+    Operation.objects.update(state=OperationState.RUNNING, reported_at=None)
+    assert send_outbox() == 0
+    forget_what_was_sent_for(120)
+    assert send_outbox() == 1
+    assert send_outbox() == 0
 
 
 def test_what_has_ended_is_never_sent_again(wired: redis.Redis, rack: Host, ann: User) -> None:

@@ -19,6 +19,7 @@ from tests.web.people import (
     done,
     heartbeat,
     host_heard,
+    image_named,
     later,
     machine_of,
     newest,
@@ -40,7 +41,7 @@ from workers.contract.messages import (
     StepState,
     UnderTheHood,
 )
-from workers.contract.spec import Power
+from workers.contract.spec import BootFrom, Power
 
 RUNNING, DONE, FAILED = OperationState.RUNNING, OperationState.DONE, OperationState.FAILED
 SUPERSEDED = OperationState.SUPERSEDED
@@ -194,6 +195,99 @@ def test_a_guest_that_does_not_listen_goes_on_running_as_before(
     assert (running.power, running.run) == (Power.RUNNING, 1)
 
 
+@pytest.mark.parametrize("way", ["observed", "heartbeat", "its own report first", "heartbeat after its own"])
+def test_a_restart_that_failed_at_its_launch_is_not_wanted_any_more(
+    running: Machine, ann: User, way: str
+) -> None:
+    end = told(services.machine_restart(machine=running, by=ann), FAILED)
+    off = seen(
+        running, Observed.OFF, operation=end
+    )  # by a person's wish, so the reason alone decides nothing
+    if way in ("its own report first", "heartbeat after its own"):
+        assert progress_take(end)
+    if way in ("heartbeat", "heartbeat after its own"):
+        tasks.heartbeat(heartbeat(machines=(off,)).to_wire())
+    else:
+        assert observed_take(off)
+    running.refresh_from_db()
+    assert (running.power, running.observed, running.run) == (Power.OFF, Observed.OFF, 2)
+    assert state_of(newest(running)) == "failed"
+
+
+def test_what_failed_in_a_running_machine_leaves_it_wanted_running(running: Machine, ann: User) -> None:
+    asked = services.machine_insert_disc(machine=running, disc=image_named(), by=ann)
+    assert observed_take(seen(running, operation=told(asked, FAILED)))
+    running.refresh_from_db()
+    assert (running.power, running.observed) == (Power.RUNNING, Observed.RUNNING)
+
+
+def test_a_disc_that_did_not_get_into_the_drive_can_be_asked_for_again(running: Machine, ann: User) -> None:
+    first, second = image_named("first"), image_named("second")
+    services.machine_insert_disc(machine=running, disc=first, by=ann)
+    done(running)
+    asked = services.machine_insert_disc(machine=running, disc=second, by=ann)
+    assert progress_take(told(asked, FAILED))
+    running.refresh_from_db()
+    assert (running.disc, running.boot_from) == (first, BootFrom.DISC)
+    again = services.machine_insert_disc(machine=running, disc=second, by=ann)
+    assert progress_take(told(again))
+    running.refresh_from_db()
+    assert running.disc == second
+
+
+def test_an_installation_whose_end_failed_can_be_finished_again(rack: Host, ann: User) -> None:
+    disc = image_named()
+    installed = done(machine_of(ann, image=disc))
+    assert progress_take(told(services.machine_finish_installation(machine=installed, by=ann), FAILED))
+    installed.refresh_from_db()
+    assert (installed.disc, installed.boot_from) == (disc, BootFrom.DISC)
+    assert services.machine_finish_installation(machine=installed, by=ann).kind == Kind.FINISH_INSTALLATION
+
+
+def test_a_disc_that_left_the_library_meanwhile_does_not_come_back(running: Machine, ann: User) -> None:
+    first, second = image_named("first"), image_named("second")
+    services.machine_insert_disc(machine=running, disc=first, by=ann)
+    done(running)
+    asked = services.machine_insert_disc(machine=running, disc=second, by=ann)
+    first.delete()
+    assert progress_take(told(asked, FAILED))
+    running.refresh_from_db()
+    assert (running.disc, running.boot_from) == (None, BootFrom.DISK)
+
+
+def test_the_failure_of_an_overtaken_disc_change_leaves_the_newer_wish(running: Machine, ann: User) -> None:
+    first, second = image_named("first"), image_named("second")
+    asked = services.machine_insert_disc(machine=running, disc=first, by=ann)
+    services.machine_insert_disc(machine=running, disc=second, by=ann)
+    assert progress_take(told(asked, FAILED))
+    running.refresh_from_db()
+    assert running.disc == second
+
+
+def test_a_failed_disc_change_with_nothing_readable_before_it_hurts_nobody(
+    running: Machine, ann: User
+) -> None:
+    running.operations.update(message={"version": 0})
+    disc = image_named()
+    asked = services.machine_insert_disc(machine=running, disc=disc, by=ann)
+    assert progress_take(told(asked, FAILED))
+    assert state_of(asked) == "failed"
+
+
+@pytest.mark.parametrize("way", ["observed", "heartbeat"])
+def test_after_an_older_database_was_restored_the_next_wish_is_newer_than_what_the_host_knows(
+    running: Machine, ann: User, way: str
+) -> None:
+    report = seen(running, accelerator=None, generation=7)
+    if way == "heartbeat":
+        tasks.heartbeat(heartbeat(machines=(report,)).to_wire())
+    else:
+        assert observed_take(report)
+    running.refresh_from_db()
+    assert (running.generation, running.power) == (7, Power.RUNNING)
+    assert services.machine_shut_down(machine=running, by=ann).generation == 8
+
+
 def test_a_deletion_that_failed_stays_wanted(running: Machine, ann: User) -> None:
     asked = services.machine_delete(machine=running, name="web", by=ann)
     assert progress_take(told(asked, FAILED))
@@ -289,6 +383,37 @@ def test_a_host_of_another_version_is_shown_as_such_until_it_speaks_ours(rack: H
     tasks.heartbeat(heartbeat().to_wire())
     rack.refresh_from_db()
     assert rack.refused_version == ""
+
+
+def refusal(operation: Operation) -> Any:
+    return told(operation, FAILED, error=ErrorReport(code=ErrorCode.VERSION_UNKNOWN)).to_wire()
+
+
+@pytest.mark.parametrize("by", ["progress", "observed"])
+def test_the_refusal_of_a_host_of_another_version_reaches_the_machines_page(
+    running: Machine, ann: User, by: str, django_capture_on_commit_callbacks: Any
+) -> None:
+    asked = services.machine_shut_down(machine=running, by=ann)
+    with django_capture_on_commit_callbacks() as told_pages:
+        if by == "progress":
+            tasks.progress(refusal(asked) | {"version": 99})
+        else:
+            tasks.observed(seen(running, operation=told(asked, FAILED)).to_wire() | {"version": 99})
+    assert state_of(asked) == "failed"
+    assert (asked.error_code, "99" in asked.error_detail) == ("version_unknown", True)
+    assert len(told_pages) == 1
+    page = signed_in(ann).get(f"/machines/{running.pk}/").content.decode()
+    assert "of another version than this site" in page
+
+
+def test_a_report_of_another_version_ends_nothing_that_is_over(running: Machine) -> None:
+    create = newest(running)
+    tasks.progress(refusal(create) | {"version": 99})
+    assert state_of(create) == "done"
+    bodies: list[Any] = [{"operation_id": value} for value in (str(nobody()), "x", 7)]
+    for body in (*bodies, {"operation": []}):
+        for task in (tasks.progress, tasks.observed):
+            task({"version": 99, "body": body})
 
 
 def test_heartbeats_out_of_order_leave_the_newest(rack: Host) -> None:

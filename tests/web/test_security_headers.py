@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axes.models import AccessAttempt
 from django.conf import LazySettings, settings
 from django.core.management import call_command
 from django.http import HttpResponseBase
 from django.test import Client
+from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.accounts.services import ensure_administrator
 from portal.machines import services
 from portal.machines.models import Machine
 from portal.secrets import load_or_create
+from portal.serve import configuration
 from tests.web.people import PASSWORD, image_named, machine_of, nobody, signed_in
 
 ROOT = Path(__file__).parents[2]
@@ -195,6 +200,46 @@ def test_the_closed_door_is_not_opened_by_spelling_or_headers(
     for attempt in range(5):
         sign_in(Client(), "ann", f"wrong {attempt}")
     assert sign_in(Client(), spelling, PASSWORD, **headers).status_code == 429
+
+
+def test_whoever_goes_on_failing_does_not_keep_the_door_closed(ann: User) -> None:
+    for attempt in range(5):
+        sign_in(Client(), "ann", f"wrong {attempt}")
+    closed = timezone.now() - timedelta(minutes=14)
+    AccessAttempt.objects.update(attempt_time=closed)
+    assert sign_in(Client(), "ann", "wrong again").status_code == 429
+    assert AccessAttempt.objects.get().attempt_time == closed
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=16))
+    assert sign_in(Client(), "ann", PASSWORD).status_code == 302
+
+
+def address_seen(*, behind_proxy: bool, sender: str, forwarded: str) -> str:
+    """The address that the portal counts by, when the sender says that it asks for another."""
+    seen: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["client"][0])
+
+    config = configuration(application, behind_proxy=behind_proxy)
+    config.load()
+    headers = [(b"x-forwarded-for", forwarded.encode()), (b"x-forwarded-proto", b"https")]
+    scope: Any = {"type": "http", "client": (sender, 4711), "scheme": "http", "headers": headers}
+    nothing: Any = None
+    asyncio.run(config.loaded_app(scope, nothing, nothing))
+    return seen[0]
+
+
+def test_behind_a_proxy_on_this_host_wrong_passwords_count_for_who_typed_them() -> None:
+    for proxy in ("127.0.0.1", "::1"):
+        assert address_seen(behind_proxy=True, sender=proxy, forwarded="192.0.2.7") == "192.0.2.7"
+    # What the browser wrote stands before what the proxy adds.
+    assert address_seen(behind_proxy=True, sender="127.0.0.1", forwarded="10.1.2.3, 192.0.2.7") == "192.0.2.7"
+
+
+def test_nobody_chooses_the_address_by_which_wrong_passwords_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")  # what uvicorn reads by itself
+    assert address_seen(behind_proxy=True, sender="192.0.2.9", forwarded="10.1.2.3") == "192.0.2.9"
+    assert address_seen(behind_proxy=False, sender="127.0.0.1", forwarded="10.1.2.3") == "127.0.0.1"
 
 
 def test_four_wrong_passwords_and_a_right_one_begin_anew(ann: User) -> None:

@@ -8,7 +8,6 @@ from enum import StrEnum
 class ErrorCode(StrEnum):
     """Every error that can reach a person; the sentence for each lives in portal/activity/errors.py."""
 
-    ACCELERATION_FAILED = "acceleration_failed"
     BAD_MESSAGE = "bad_message"
     BRIDGE_FAILED = "bridge_failed"
     COMMAND_FAILED = "command_failed"
@@ -17,7 +16,6 @@ class ErrorCode(StrEnum):
     DISC_DAMAGED = "disc_damaged"
     DISC_UNREACHABLE = "disc_unreachable"
     DISK_FULL = "disk_full"
-    DISK_SHRINK = "disk_shrink"
     DISK_FAILED = "disk_failed"
     FIREWALL_FAILED = "firewall_failed"
     GUEST_IGNORED_SHUTDOWN = "guest_ignored_shutdown"
@@ -32,19 +30,15 @@ class ErrorCode(StrEnum):
 
 
 class OffshootError(Exception):
-    """Root of the family: a code for the page, and technical detail for the expert.
-
-    `permanent` says whether trying the same thing again could help (False) or not (True).
-    """
+    """Root of the family: a code for the page, and technical detail for the expert."""
 
     code: ErrorCode = ErrorCode.INTERNAL
 
-    def __init__(self, detail: str = "", *, code: ErrorCode | None = None, permanent: bool = False) -> None:
+    def __init__(self, detail: str = "", *, code: ErrorCode | None = None) -> None:
         super().__init__(detail)
         if code is not None:
             self.code = code
         self.detail = detail
-        self.permanent = permanent
 
 
 class MessageError(OffshootError):

@@ -30,4 +30,4 @@ def subject_of(token: str, *, key: str, purpose: Purpose, seconds: int) -> str:
     try:
         return TimestampSigner(key, salt=f"offshoot.{purpose}").unsign(token, max_age=seconds).decode()
     except BadSignature as exc:
-        raise TokenError(str(exc), permanent=True) from exc
+        raise TokenError(str(exc)) from exc

@@ -32,14 +32,12 @@ def from_wire(model: type[M], wire: object) -> M:
     Raises VersionError where the other side speaks another version, MessageError where it does not fit the model.
     """
     if not isinstance(wire, dict):
-        raise MessageError("the message is not an object", permanent=True)
+        raise MessageError("the message is not an object")
     version = wire.get("version")
     if version != CONTRACT_VERSION:
-        raise VersionError(
-            f"message of version {version!r}, this side speaks {CONTRACT_VERSION}", permanent=True
-        )
+        raise VersionError(f"message of version {version!r}, this side speaks {CONTRACT_VERSION}")
     try:
         # Strict mode takes a UUID or an enum from JSON text but not from a Python str.
         return model.model_validate_json(json.dumps(wire.get("body")))
     except (ValidationError, TypeError, ValueError) as exc:
-        raise MessageError(f"{model.__name__}: {exc}", permanent=True) from exc
+        raise MessageError(f"{model.__name__}: {exc}") from exc

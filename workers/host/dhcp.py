@@ -42,7 +42,7 @@ def ensure_dnsmasq(
     write_text(configuration_path, configuration, mode=0o644)
     log = folder / "dnsmasq.log"
     process = spawn(
-        (DNSMASQ, f"--conf-file={configuration_path}", "--keep-in-foreground", "--log-facility=-"),
+        (DNSMASQ, f"--conf-file={configuration_path}", "--keep-in-foreground", "--log-facility=/dev/null"),
         stdout=log,
         stderr=log,
     )

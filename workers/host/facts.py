@@ -105,8 +105,3 @@ def _opens(device: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def boot_id() -> str:
-    """This boot of the host; another one after each (kernel: admin-guide/sysctl/kernel.rst)."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

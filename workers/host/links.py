@@ -32,19 +32,16 @@ def ensure_bridge(name: str, *, mac: str, address: IPv4Interface) -> None:
     """
     with IPRoute() as route:
         try:
-            _refuse_overlap(route, name, address.network)
             index = _index(name)
+            if index is None or str(address) not in _addresses(route, index):
+                _refuse_overlap(route, name, address.network)
             if index is None:
                 route.link("add", ifname=name, kind="bridge", address=mac, br_stp_state=0)
                 index = _index(name)
             # No IPv6 on the host's side of a NAT network: guests would reach the host by its link-local address.
             _sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
             route.link("set", index=index, state="up")
-            present = {
-                f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
-                for message in route.get_addr(index=index, family=2)
-            }
-            if str(address) not in present:
+            if str(address) not in _addresses(route, index):
                 broadcast = str(address.network.broadcast_address)
                 route.addr(
                     "add",
@@ -105,6 +102,11 @@ def _index(name: str) -> int | None:
         return None
 
 
+def _addresses(route: IPRoute, index: int | None) -> set[str]:
+    messages = route.get_addr(index=index, family=2)
+    return {f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}" for message in messages}
+
+
 def _refuse_overlap(route: IPRoute, name: str, subnet: IPv4Network) -> None:
     for message in route.get_addr(family=2):
         label = message.get_attr("IFA_LABEL")
@@ -115,7 +117,6 @@ def _refuse_overlap(route: IPRoute, name: str, subnet: IPv4Network) -> None:
             raise LinkError(
                 f"{label} of this host has an address in {other}, which overlaps {subnet}",
                 code=ErrorCode.SUBNET_TAKEN,
-                permanent=True,
             )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workers.contract.errors import ErrorCode
 from workers.contract.host import KvmAnswer, KvmProbe
+from workers.host.boot import boot_id
 from workers.host.commands import CommandError, run
 from workers.host.files import read_json, write_json
 from workers.plan.probe import EXIT_STATUS, IMAGE_BYTES, ITERATIONS, SECONDS, boot_sector, probe_argv
@@ -23,8 +24,7 @@ _SLOWER_IS_USELESS = 2.0
 
 def cached_probe(*, folder: Path, uid: int, gid: int, kvm_gid: int) -> KvmProbe:
     """The probe's answer, run anew after each start of the host, with each kernel and each qemu."""
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    key = f"{boot_id} {platform.release()} {qemu_version()}"
+    key = f"{boot_id()} {platform.release()} {qemu_version()}"
     cache = folder / "kvm-probe.json"
     known = read_json(cache)
     if isinstance(known, dict) and known.get("key") == key:

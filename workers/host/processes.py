@@ -19,7 +19,7 @@ from uuid import UUID
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.host import cgroups
 from workers.host.commands import spawn
-from workers.host.files import read_json, tail, write_json
+from workers.host.files import read_json, tail, write_json, write_text
 from workers.host.locks import is_held, try_lock, wait_free
 from workers.host.monitor import MonitorError, MonitorLoop
 from workers.killpoints import reached
@@ -61,9 +61,11 @@ def start(
 ) -> None:
     """Start qemu as its own account and wait until its monitor answers with the machine's uuid.
 
-    Closes the taps: from here on only qemu has them. Raises LaunchError; then no qemu is left.
+    Closes the taps: from here on only qemu has them. Raises LaunchError; then no qemu is left, and what was known of
+    the run before is known again.
     """
     life = try_lock(folder.life_lock)
+    over = folder.ended_file.read_text() if life is not None and folder.ended_file.exists() else ""
     try:
         if life is None:
             raise LaunchError("another qemu of this machine is running already")
@@ -89,11 +91,20 @@ def start(
     reached("qemu spawned")
     _children[machine_id] = process
     cgroups.adopt(machine_id, process.pid)
-    _await_monitor(folder, machine_id, process, monitors)
+    try:
+        _await_monitor(folder, machine_id, process, monitors)
+    except LaunchError:
+        folder.launched_file.unlink(missing_ok=True)
+        if over:
+            write_text(folder.ended_file, over)
+        raise
 
 
 def answers(folder: MachineFolder, machine_id: UUID, monitors: MonitorLoop) -> bool:
-    """The living qemu's monitor says this uuid. Waits a moment for one that was started just now."""
+    """The living qemu's monitor says this uuid. Waits a moment for one that was started just now.
+
+    Raises MonitorError where it says nothing: a slow one is not another machine's.
+    """
     deadline = time.monotonic() + LAUNCH_SECONDS
     while runs(folder):
         try:
@@ -101,7 +112,7 @@ def answers(folder: MachineFolder, machine_id: UUID, monitors: MonitorLoop) -> b
             return bool(said["UUID"] == str(machine_id))
         except MonitorError:
             if time.monotonic() > deadline:
-                return False
+                raise
             time.sleep(0.02)
     return False
 

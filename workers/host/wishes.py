@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+import structlog
+
 from workers.contract.errors import MessageError
 from workers.contract.messages import ApplyMachine, EndReason, Progress
 from workers.contract.version import from_wire
 from workers.host.files import read_json, write_json
 from workers.host.locks import locked
+from workers.killpoints import reached
 from workers.plan.names import MachineFolder, StateFolder
 
+log = structlog.get_logger()
 _TOMBSTONE_SECONDS = 30 * 24 * 3600
 
 
@@ -34,6 +38,7 @@ def prepare(state: StateFolder) -> None:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711)
     state.tombstones.mkdir(exist_ok=True, mode=0o700)
+    sweep(state)
 
 
 def accept(state: StateFolder, message: ApplyMachine, *, gid: int) -> bool:
@@ -79,7 +84,10 @@ def remember_handled(folder: MachineFolder, progress: Progress) -> None:
 def handled(folder: MachineFolder) -> Progress | None:
     """How the last operation ended."""
     wire = read_json(folder.handled_file)
-    return from_wire(Progress, wire) if wire is not None else None
+    try:
+        return from_wire(Progress, wire) if wire is not None else None
+    except MessageError:
+        return None  # of another version: the wish is applied once more, which changes nothing
 
 
 def remember_ended(folder: MachineFolder, ended: Ended) -> None:
@@ -90,18 +98,37 @@ def remember_ended(folder: MachineFolder, ended: Ended) -> None:
 def ended(folder: MachineFolder) -> Ended | None:
     """The last run that is over."""
     raw = read_json(folder.ended_file)
-    return Ended(int(raw["run"]), EndReason(raw["reason"]), str(raw["detail"])) if raw else None
+    try:
+        return Ended(int(raw["run"]), EndReason(raw["reason"]), str(raw["detail"])) if raw else None
+    except (KeyError, TypeError, ValueError):
+        return None  # of another version
 
 
 def bury(state: StateFolder, machine_id: UUID, generation: int) -> None:
-    """Remove every file of a machine; what stays is its last generation, against late messages."""
+    """Remove every file of a machine; what stays is its last generation, against late messages.
+
+    The folder is first moved out of the way in one step, so that nobody finds half of a machine.
+    """
     write_json(_tombstone(state, machine_id), {"generation": generation})
+    reached("tombstone written")
     folder = state.machine(machine_id)
-    shutil.rmtree(folder.root, ignore_errors=True)
+    if folder.root.exists():
+        folder.root.rename(state.tombstones / f"{machine_id}.gone")
+    reached("folder moved away")
+    sweep(state)
     oldest = time.time() - _TOMBSTONE_SECONDS
-    for stone in state.tombstones.iterdir():
+    for stone in state.tombstones.glob("*.json"):
         if stone.stat().st_mtime < oldest:
             stone.unlink(missing_ok=True)
+
+
+def sweep(state: StateFolder) -> None:
+    """Remove the files of machines that are gone; what cannot be removed now is tried again with the next."""
+    for folder in state.tombstones.glob("*.gone"):
+        try:
+            shutil.rmtree(folder)
+        except OSError as exc:
+            log.warning("files of a deleted machine stay", folder=str(folder), error=str(exc))
 
 
 def is_buried(state: StateFolder, machine_id: UUID) -> bool:

@@ -1,0 +1,119 @@
+"""What is on the host: the machine as it is found, why it ended, and what the portal is told of it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from workers.contract.messages import EndReason, MachineObserved, Observed, Progress, UnderTheHood
+from workers.contract.spec import MachineSpec, Power, StopMode
+from workers.host import firewall, networks, processes, wishes
+from workers.host.boot import boot_id
+from workers.host.files import tail
+from workers.host.monitor import MonitorError
+from workers.plan.names import MachineFolder, tap_name
+from workers.plan.steps import Found
+from workers.this_host import Host
+
+_LOG_TAIL_BYTES = 32 * 1024
+
+
+def find(host: Host, spec: MachineSpec, folder: MachineFolder) -> Found:
+    """The machine as it is on the host now. A qemu under this machine's lock that is another's is ended first.
+
+    Raises MonitorError where its qemu says nothing and is not to be ended anyway: a guest whose host is slow lives on.
+    """
+    record = processes.launched(folder)
+    running_run = None
+    if processes.runs(folder):
+        if _is_its_own(host, spec, folder):
+            running_run = int(record.get("run", 0))
+        else:
+            processes.kill(folder, spec.machine_id, host.monitors)
+    over = wishes.ended(folder)
+    return Found(
+        disks_missing=any(not folder.disk(disk).exists() for disk in spec.disks),
+        running_run=running_run,
+        running_disc=record.get("disc"),
+        ended_run=over.run if over else None,
+    )
+
+
+def _is_its_own(host: Host, spec: MachineSpec, folder: MachineFolder) -> bool:
+    try:
+        return processes.answers(folder, spec.machine_id, host.monitors)
+    except MonitorError:
+        if spec.power is Power.RUNNING or (spec.power is Power.OFF and spec.stop_mode is StopMode.ASK):
+            raise
+        return True  # a step that ends it comes next, whatever it says
+
+
+def settle_ended(
+    host: Host, folder: MachineFolder, machine_id: UUID, reason: EndReason | None = None
+) -> None:
+    """After a qemu has ended: note why, and pull its cables. Call it under the apply lock; idempotent.
+
+    `reason` is what the events said. Without it nobody listened: a qemu that got up and ended since the host's last
+    boot ended UNSEEN; one that never got up, or that a reboot of the host ended, is left to be started again.
+    """
+    record = processes.launched(folder)
+    if not record or processes.runs(folder):
+        return
+    over = wishes.ended(folder)
+    run = int(record.get("run", 0))
+    if over is None or over.run < run:
+        words = processes.exit_words(folder, machine_id)
+        got_up_since_boot = folder.pid_file.exists() and record.get("boot") == boot_id()
+        found = EndReason.PERSON if folder.intent_file.exists() else reason
+        found = found or (EndReason.UNSEEN if got_up_since_boot else None)
+        if found is not None:
+            wishes.remember_ended(folder, wishes.Ended(run, found, words if found is EndReason.CRASH else ""))
+    networks.unplug(host.config, machine_id)
+
+
+def observe(
+    host: Host, machine_id: UUID, *, operation: Progress | None = None, brief: bool = False
+) -> MachineObserved:
+    """The machine as it is now, for the portal; `brief` leaves out what only an expert looks at."""
+    folder = host.folder(machine_id)
+    wish = wishes.newest_wish(folder)
+    sequence = host.next_sequence()
+    if wish is None:
+        return MachineObserved(
+            host=host.config.name,
+            machine_id=machine_id,
+            generation=operation.generation if operation else 0,
+            sequence=sequence,
+            power=Observed.GONE,
+            operation=operation,
+        )
+    spec, record = wish.spec, processes.launched(folder)
+    runs = processes.runs(folder)
+    over = wishes.ended(folder)
+    reason = (
+        None if runs else (over.reason if over else EndReason.HOST if record else EndReason.NEVER_STARTED)
+    )
+    accelerator = str(record.get("accelerator", "")) or None
+    hood = None
+    if not brief:
+        rules = "".join(firewall.rules_of_tap(tap_name(nic)) for nic in spec.nics) if runs else ""
+        hood = UnderTheHood(
+            argv=tuple(record.get("argv", ())),
+            accelerator=accelerator or "",
+            firewall=rules,
+            console_log=tail(folder.console_log, most_bytes=_LOG_TAIL_BYTES),
+            qemu_log=tail(folder.qemu_log, most_bytes=_LOG_TAIL_BYTES),
+            state_folder=str(folder.root),
+        )
+    return MachineObserved(
+        host=host.config.name,
+        machine_id=machine_id,
+        generation=spec.generation,
+        sequence=sequence,
+        power=Observed.RUNNING if runs else Observed.OFF,
+        reason=reason,
+        exit_detail=over.detail if over and not runs else "",
+        accelerator=accelerator if runs else None,
+        nics=networks.nic_facts(host.config, spec),
+        operation=operation or wishes.handled(folder),
+        under_the_hood=hood,
+    )
