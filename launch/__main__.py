@@ -34,6 +34,7 @@ def main() -> None:
     try:
         ground.check(place)
         _lock = ground.hold(place)
+        ground.check_origin(place)
         ground.check_port(place.listen)
         ground.make_accounts()
         ground.make_folders(place)

@@ -131,10 +131,24 @@ def hand_over_fleet_key(source: Path, target: Path) -> None:
     draft.replace(target)
 
 
+def check_origin(place: Installation) -> None:
+    """What people type into the browser can be told. Raises NotReady."""
+    origin = place.address
+    if not origin.startswith(("http://", "https://")):
+        raise NotReady(f"OFFSHOOT_ORIGIN {origin!r} must begin with http:// or https://")
+    if any(origin.startswith(f"http://{anywhere}:") for anywhere in ("0.0.0.0", "[::]")):  # noqa: S104  named, not used
+        raise NotReady(
+            f"{place.listen} is every address of this machine: say what people type into the browser as well, as in "
+            f"`OFFSHOOT_ORIGIN=http://{socket.gethostname()}:{place.listen.rpartition(':')[2]}`"
+        )
+
+
 def check_port(listen: str) -> None:
     """The address can be listened on. Raises NotReady with how to choose another."""
     address, _, port = listen.rpartition(":")
     address = address.strip("[]")
+    if not address:
+        raise NotReady(f"OFFSHOOT_LISTEN {listen!r} names no address: write 127.0.0.1:{port or 8000}, say")
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as trial:

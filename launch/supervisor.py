@@ -62,7 +62,8 @@ class Supervisor:
                 running.failures = 1 if lasted else running.failures + 1
                 pause = min(2.0 ** (running.failures - 1), _LONGEST_PAUSE)
                 running.again_at = now + pause
-                lines.append(f"{name} ended ({self.last_words(name)}); it is started again in {pause:.0f} s")
+                how = _how(running.child.returncode, self.last_words(name))
+                lines.append(f"{name} {how}; it is started again in {pause:.0f} s")
             elif running.again_at is not None and now >= running.again_at:
                 running.child = self._spawn(running.process)
                 running.started, running.again_at = now, None
@@ -122,3 +123,10 @@ def _end_with_launcher() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() == 1:  # it ended between fork and here
         os._exit(1)
+
+
+def _how(status: int, words: str) -> str:
+    """How a process ended; what it said last says why only where it ended by itself."""
+    if status < 0:
+        return f"was ended by signal {-status}"
+    return f"ended with status {status} ({words})"

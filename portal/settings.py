@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from portal.logs import send_to_logging
@@ -113,6 +115,8 @@ def _database(url: str) -> dict[str, Any]:
             },
         }
     parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ImproperlyConfigured("OFFSHOOT_DATABASE_URL must be postgresql://user:password@host:5432/name")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.path.lstrip("/"),
@@ -180,6 +184,27 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 
+def _private_subnet(raw: str) -> str:
+    """A private IPv4 subnet with room for machines, checked once, before it is stored for ever."""
+    try:
+        subnet = IPv4Network(raw)
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"OFFSHOOT_PRIVATE_SUBNET {raw!r} is no IPv4 subnet: {exc}") from exc
+    if not subnet.is_private or not 16 <= subnet.prefixlen <= 28:
+        raise ImproperlyConfigured(
+            f"OFFSHOOT_PRIVATE_SUBNET {raw!r} must be a private subnet of /16 to /28, as 192.168.57.0/24"
+        )
+    return str(subnet)
+
+
+def _gib(variable: str, default: str) -> int:
+    """A size in bytes from a variable in GiB."""
+    raw = os.environ.get(variable, default)
+    if not raw.isdecimal() or int(raw) < 1:
+        raise ImproperlyConfigured(f"{variable} {raw!r} must be a whole number of GiB")
+    return int(raw) * 1024**3
+
+
 def _build() -> str:
     """A digest of everything static: part of its address, so that browsers may keep each file for ever."""
     digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes())
@@ -208,11 +233,11 @@ STORAGES = {
 }
 WHITENOISE_IMMUTABLE_FILE_TEST = lambda path, url: True  # noqa: E731  the address carries BUILD
 
-PRIVATE_SUBNET = os.environ.get("OFFSHOOT_PRIVATE_SUBNET", "192.168.57.0/24")
+PRIVATE_SUBNET = _private_subnet(os.environ.get("OFFSHOOT_PRIVATE_SUBNET", "192.168.57.0/24"))
 HOST_SILENT_SECONDS = 10
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
 LARGEST_BODY_BYTES = UPLOAD_CHUNK_BYTES + 64 * 1024
-UPLOAD_LARGEST_BYTES = int(os.environ.get("OFFSHOOT_UPLOAD_LARGEST_GIB", "64")) * 1024**3
+UPLOAD_LARGEST_BYTES = _gib("OFFSHOOT_UPLOAD_LARGEST_GIB", "64")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 LOGGING: dict[str, Any] = {

@@ -22,7 +22,7 @@ class UploadState:
 
 def images_all() -> QuerySet[Image]:
     """Every disc with who added it and `machine_count`, the machines that have it in their drive. One query."""
-    return Image.objects.select_related("added_by").annotate(machine_count=Count("machines"))
+    return Image.objects.select_related("added_by").annotate(machine_count=Count("machines")).order_by("name")
 
 
 def may_delete(user: User, image: Image) -> bool:

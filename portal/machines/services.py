@@ -25,6 +25,12 @@ from portal.refusal import Refused
 from workers.contract.messages import ApplyMachine, Observed
 from workers.contract.spec import MIB, BootFrom, DiskBus, DiskKind, NicModel, Power, StopMode
 
+_JOINERS = "\u200c\u200d"
+"""Zero width (non-)joiner: part of how Persian and emoji are written."""
+
+_LOOKS_EMPTY = _JOINERS + " \u115f\u1160\u2800\u3164\uffa0"
+"""Letters by their category that show nothing."""
+
 
 @dataclass(frozen=True)
 class MachineWish:
@@ -142,19 +148,21 @@ def machine_delete(*, machine: Machine, name: str, by: User) -> Operation:
     """Remove a machine with all that is on its disks. `name` is typed by the person. Raises Refused."""
     with transaction.atomic():
         row = Machine.objects.select_for_update(of=("self",)).select_related("host").get(pk=machine.pk)
-        if name.strip() != row.name:
+        if unicodedata.normalize("NFC", name.strip()) != row.name:
             raise Refused(_("The name does not match. Nothing was deleted."), "name")
         return _change(row, Kind.DELETE, by, power=Power.GONE, stop_mode=StopMode.FORCE)
 
 
 def clean_name(raw: str) -> str:
     """A machine's name: 1 to 63 visible characters. Raises Refused."""
-    name = " ".join(raw.split())
-    if not name:
+    name = " ".join(unicodedata.normalize("NFC", raw).split())
+    if all(character in _LOOKS_EMPTY for character in name):
         raise Refused(_("The machine needs a name."), "name")
     if len(name) > 63:
         raise Refused(_("A name has at most 63 characters."), "name")
-    if any(unicodedata.category(character).startswith("C") for character in name):
+    if any(
+        unicodedata.category(character).startswith("C") for character in name if character not in _JOINERS
+    ):
         raise Refused(_("A name has visible characters only."), "name")
     return name
 
@@ -168,10 +176,10 @@ def _choose_host(needs: Needs) -> Candidate:
         case NoRoom(short_of="cpus", most=most):
             raise Refused(_("No host has that many CPUs: the most is %(most)d.") % {"most": most}, "cpus")
         case NoRoom(short_of="memory", most=most):
-            words = _("No host has that much memory free: the most is %(most).1f GiB now.")
+            words = _("No host has that much memory free: the most is %(most).1f GB now.")
             raise Refused(words % {"most": most / 1024}, "memory_gib")
         case NoRoom(most=most):
-            words = _("No host has that much disk space free: the most is %(most)d GiB now.")
+            words = _("No host has that much disk space free: the most is %(most)d GB now.")
             raise Refused(words % {"most": most // 1024}, "disk_gib")
         case _:
             raise Refused(_("No host is reachable now, so nothing was made. Try again in a minute."))

@@ -79,6 +79,8 @@ def _known(seen: Seen) -> Status:
     if is_open and seen.newest_kind in _WHILE_OPEN:
         state, label = _WHILE_OPEN[seen.newest_kind]
         return Status(state, label, "info", known=state)
+    if seen.wanted == Power.GONE and seen.newest_state != OperationState.FAILED:
+        return Status("deleting", _("Being deleted"), "info", known="deleting")
     if seen.wanted == Power.GONE:
         return Status(
             "failed", _("Not deleted"), "danger", _("Deleting it failed. Delete it again to go on."), "failed"

@@ -132,13 +132,16 @@ def machine_insert_disc(request: HttpRequest, machine_id: UUID) -> HttpResponse:
 
 @require_POST
 def machine_delete(request: HttpRequest, machine_id: UUID) -> HttpResponse:
-    """Remove it, after its name was typed."""
-    name = request.POST.get("name", "")
-
-    def delete(*, machine: Machine, by: User) -> Operation:
-        return services.machine_delete(machine=machine, name=name, by=by)
-
-    return _act(request, machine_id, delete)
+    """Remove it, after its name was typed; the list is shown, since its own page goes with it."""
+    user = _user(request)
+    machine = selectors.machine_for(user, machine_id)
+    try:
+        services.machine_delete(machine=machine, name=request.POST.get("name", ""), by=user)
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+        return redirect("machines:detail", machine_id=machine_id)
+    messages.success(request, _("“%(name)s” is being deleted.") % {"name": machine.name})
+    return redirect("machines:list")
 
 
 def _act(request: HttpRequest, machine_id: UUID, service: Callable[..., Operation]) -> HttpResponse:

@@ -11,7 +11,6 @@ const dialog = box.querySelector("[data-console-dialog]");
 const token = box.querySelector("[name=csrfmiddlewaretoken]").value;
 const buttons = Object.fromEntries([...box.querySelectorAll("[data-console]")].map((b) => [b.dataset.console, b]));
 const STROKE_MS = 12;
-const ALIVE = ["running", "stopping"];
 const SIGN_IN = 4401;
 const NO_MACHINE = 4404;
 const UNREACHABLE = 4503;
@@ -22,8 +21,9 @@ let timer = null;
 let busy = false;
 let fit = true;
 
-const state = () => document.getElementById("machine-state")?.dataset.machineState ?? "";
-const runs = () => ALIVE.includes(state());
+const seen = () => document.getElementById("machine-state")?.dataset ?? {};
+// Of the machine itself: it has a screen as well while it is asked to restart, or while its host is silent.
+const runs = () => seen().hasScreen === "yes";
 
 function say(text, covered = true) {
   status.textContent = text;
@@ -33,7 +33,7 @@ function say(text, covered = true) {
 }
 
 function idle() {
-  say(state() === "off" || state() === "failed" ? words.wordsOff : words.wordsWaiting);
+  say(["off", "failed"].includes(seen().machineState) ? words.wordsOff : words.wordsWaiting);
 }
 
 function later(sentence) {
@@ -88,7 +88,6 @@ function open(ticket) {
   rfb.addEventListener("connect", () => {
     failures = 0;
     say(words.wordsConnected, false);
-    if (document.activeElement === document.body) rfb.focus({ preventScroll: true });
   });
 }
 
@@ -113,6 +112,9 @@ buttons.keys.addEventListener("click", () => {
   rfb?.sendCtrlAltDel();
   rfb?.focus();
 });
+for (const button of box.querySelectorAll("[data-key]")) {
+  button.addEventListener("click", () => rfb?.sendKey(Number(button.dataset.key), null));
+}
 buttons.paste.addEventListener("click", () => {
   dialog.querySelector("textarea").value = "";
   dialog.returnValue = "";
@@ -157,6 +159,6 @@ new MutationObserver(() => {
 }).observe(document.getElementById("machine-head"), {
   subtree: true,
   childList: true,
-  attributeFilter: ["data-machine-state"],
+  attributeFilter: ["data-machine-state", "data-has-screen"],
 });
 connect();

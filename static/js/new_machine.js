@@ -31,4 +31,6 @@ form.addEventListener("input", (event) => {
   if (event.target.name === "size" && event.target.dataset.disk && !diskTouched) disk.value = event.target.dataset.disk;
   review();
 });
+// A page that comes back by the browser's Back has its fields filled in only now.
+window.addEventListener("pageshow", review);
 review();

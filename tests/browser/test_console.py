@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.chromium import PHONE, context_of
 from tests.browser.conftest import Site
-from tests.browser.pages import Library, MachinePage, NewMachine
+from tests.browser.pages import Door, Library, MachinePage, NewMachine
 from tests.browser.screen import text_of
 from tests.guest.build import guest_disc
 from tests.guest.prompt_disc import prompt_disc
@@ -77,6 +78,23 @@ def test_the_screen_fits_the_page_or_keeps_its_size_and_fills_the_whole_display(
     machine.canvas.click()
     page.keyboard.press("Control+Shift+F10")
     expect(page.get_by_role("button", name="Ctrl-Alt-Del")).to_be_focused()
+
+
+def test_on_a_phone_the_keys_that_it_has_not_are_buttons(site: Site, tmp_path: Path) -> None:
+    disc = tmp_path / "prompt.iso"
+    prompt_disc(disc)
+    with context_of(site.browser, PHONE) as phone:
+        page = phone.new_page()
+        Door(page).sign_in(site.name, site.password)
+        expect(page.get_by_role("heading", name="Machines", exact=True)).to_be_visible()
+        machine = _machine(page, disc)
+        qmp = site.machine(machine.machine_id).qmp_socket
+        wait_for("the loader asks", lambda: "boot:" in text_of(qmp), seconds=30)
+        before = text_of(qmp).count("boot:")
+        page.get_by_role("button", name="Enter", exact=True).click()
+        wait_for(
+            "it was told to go on, and asks again", lambda: text_of(qmp).count("boot:") > before, seconds=20
+        )
 
 
 def test_a_machine_that_shuts_down_and_restarts_by_itself_is_followed_without_reloading(

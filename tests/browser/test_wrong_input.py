@@ -66,7 +66,7 @@ def test_more_memory_than_any_host_has_is_refused_with_what_there_is(page: Page)
     form.custom(cpus="1", memory_gib="4000")
     form.create()
     expect(
-        page.get_by_text(re.compile(r"No host has that much memory free: the most is \d+\.\d GiB now"))
+        page.get_by_text(re.compile(r"No host has that much memory free: the most is \d+\.\d GB now"))
     ).to_be_visible()
 
 

@@ -167,7 +167,7 @@ def test_a_process_that_dies_is_started_again(fresh: Launcher) -> None:
         return bool(site_health(fresh.state / "portal" / "web.sock").get("ok"))
 
     wait_for("the web server is back", back, seconds=30)
-    assert "web ended" in fresh.words()
+    assert "web was ended by signal 9; it is started again" in fresh.words()
 
 
 def test_a_checkout_that_only_root_can_enter_is_shown_to_the_site_read_only() -> None:
@@ -253,10 +253,36 @@ def test_what_is_in_the_way_is_said_in_one_line(
     assert (len(words.splitlines()), words[:10]) == (1, "offshoot: ")
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "advice"),
+    [
+        ("OFFSHOOT_LISTEN", "8191", "names no address: write 127.0.0.1:8191"),
+        (
+            "OFFSHOOT_LISTEN",
+            "0.0.0.0:8191",
+            "say what people type into the browser as well, as in `OFFSHOOT_ORIGIN=",
+        ),
+        ("OFFSHOOT_ORIGIN", "machines.test", "must begin with http:// or https://"),
+        ("OFFSHOOT_PRIVATE_SUBNET", "nonsense", "OFFSHOOT_PRIVATE_SUBNET 'nonsense' is no IPv4 subnet"),
+        ("OFFSHOOT_PRIVATE_SUBNET", "8.8.8.0/24", "must be a private subnet"),
+        ("OFFSHOOT_UPLOAD_LARGEST_GIB", "banana", "must be a whole number of GiB"),
+        ("OFFSHOOT_DATABASE_URL", "mysql://x", "must be postgresql://"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named_in_one_line(
+    fresh: Launcher, setting: str, value: str, advice: str
+) -> None:
+    words = fresh.start(**{setting: value})
+    assert fresh.process is not None
+    assert fresh.process.returncode == 1
+    assert advice in words
+    assert (len(words.splitlines()), words[:10]) == (1, "offshoot: ")
+
+
 def test_a_second_launcher_on_the_same_folder_leaves_the_first_alone(running: Launcher) -> None:
     second = Launcher(running.state, running.network)
     second._log = running.state.with_name("second.out")
-    words = second.start(listen="127.0.0.1:8001")
+    words = second.start(OFFSHOOT_LISTEN="127.0.0.1:8001")
     assert second.process is not None
     assert (second.process.returncode, len(words.splitlines())) == (1, 1)
     assert "running already" in words

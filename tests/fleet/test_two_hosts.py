@@ -129,7 +129,7 @@ def test_what_was_promised_and_does_not_run_yet_counts_as_taken(fleet: Fleet) ->
 
 def test_more_memory_than_any_host_has_is_refused_on_the_form(fleet: Fleet) -> None:
     fleet.prefer("rack-2")
-    with pytest.raises(AssertionError, match="No host has that much memory free: the most is 15.6 GiB now"):
+    with pytest.raises(AssertionError, match="No host has that much memory free: the most is 15.6 GB now"):
         fleet.portal.make_machine(fleet.client, "giant", memory_gib="100")
     assert "giant" not in fleet.client.get("/machines/").text
 

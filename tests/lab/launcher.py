@@ -33,8 +33,8 @@ class Launcher:
         self._log = state.with_name(state.name + ".out")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, listen: str = LISTEN) -> str:
-        """Start it and wait until it says that all runs, or ends; what it said."""
+    def start(self, **settings: str) -> str:
+        """Start it and wait until it says that all runs, or ends; what it said. `settings` are OFFSHOOT_* variables."""
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 (*self.network.enter(), sys.executable, "-m", "launch"),
@@ -42,7 +42,8 @@ class Launcher:
                 env={
                     "PATH": os.environ["PATH"],
                     "OFFSHOOT_STATE": str(self.state),
-                    "OFFSHOOT_LISTEN": listen,
+                    "OFFSHOOT_LISTEN": LISTEN,
+                    **settings,
                 },
                 stdout=log,
                 stderr=log,

@@ -195,6 +195,31 @@ def test_white_space_in_a_name_becomes_single_blanks() -> None:
     assert clean_name(" a \t b\n\nc ") == "a b c"
 
 
+def test_a_name_is_kept_as_its_script_writes_it_and_one_that_shows_nothing_is_none() -> None:
+    for name in (
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    ):
+        assert clean_name(name) == name
+    assert clean_name("e\u0301") == "\u00e9"  # two spellings of one name are one name
+    for name in ("\u2800", "\u115f \u3164", "\u200d"):
+        with pytest.raises(Refused, match="needs a name"):
+            clean_name(name)
+
+
+def test_after_delete_the_list_is_shown_with_a_word_and_after_a_wrong_name_the_machine(
+    running: Machine, ann: User
+) -> None:
+    browser = signed_in(ann)
+    wrong = browser.post(f"/machines/{running.pk}/delete/", {"name": "other"}, follow=True)
+    assert wrong.redirect_chain[-1][0] == f"/machines/{running.pk}/"
+    right = browser.post(f"/machines/{running.pk}/delete/", {"name": "web"}, follow=True)
+    assert right.redirect_chain[-1][0] == "/machines/"
+    page = right.content.decode()
+    assert "“web” is being deleted" in page
+    assert "Being deleted" in page
+
+
 def test_start_raises_the_run_and_the_generation(running: Machine, ann: User) -> None:
     off = done(running, Observed.OFF)
     Machine.objects.filter(pk=off.pk).update(power=Power.OFF)
