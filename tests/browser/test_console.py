@@ -80,6 +80,13 @@ def test_the_screen_fits_the_page_or_keeps_its_size_and_fills_the_whole_display(
     expect(page.get_by_role("button", name="Ctrl-Alt-Del")).to_be_focused()
 
 
+def test_a_page_whose_scripts_were_dropped_on_the_way_is_loaded_again(at_a_prompt: MachinePage) -> None:
+    page = at_a_prompt.page
+    page.context.route("**/rfb.js", lambda route: route.abort("connectionaborted"), times=1)
+    page.goto(page.url)
+    at_a_prompt.has_screen()
+
+
 def test_on_a_phone_the_keys_that_it_has_not_are_buttons(site: Site, tmp_path: Path) -> None:
     disc = tmp_path / "prompt.iso"
     prompt_disc(disc)
