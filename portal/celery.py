@@ -13,8 +13,7 @@ django.setup()
 
 from django.conf import settings  # noqa: E402  settings are there only after setup
 
-_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-"""kombu's transport would otherwise try for some six seconds by itself, whatever a publisher says."""
+from workers.contract.broker import TRANSPORT_OPTIONS  # noqa: E402
 
 app = Celery("portal")
 app.conf.update(
@@ -33,12 +32,7 @@ app.conf.update(
     broker_connection_max_retries=None,
     # A publisher in a request must never wait: the outbox sends again what could not be sent.
     task_publish_retry=False,
-    broker_transport_options={
-        "socket_connect_timeout": 2,
-        "socket_timeout": 10,
-        "visibility_timeout": 3600,
-        **_AT_ONCE,
-    },
+    broker_transport_options=TRANSPORT_OPTIONS | {"visibility_timeout": 3600},
     beat_schedule_filename=str(settings.PORTAL_DIR / "beat-schedule"),
     beat_schedule={
         "send what waits in the outbox": {

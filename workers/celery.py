@@ -12,6 +12,7 @@ from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init, worker_shutdown
 
 from workers.config import HostConfig, host_config
+from workers.contract.broker import TRANSPORT_OPTIONS
 from workers.contract.errors import OffshootError
 from workers.service import HostService
 
@@ -37,12 +38,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     task_publish_retry=False,
-    broker_transport_options={
-        "socket_connect_timeout": 2,
-        "socket_timeout": 10,
-        # kombu's transport would otherwise try each report for some six seconds, while heartbeats go on.
-        **{"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
-    },
+    broker_transport_options=TRANSPORT_OPTIONS,
 )
 
 service: HostService | None = None

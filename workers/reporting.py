@@ -42,15 +42,18 @@ class Reporter:
 
     def send(self, message: Message) -> None:
         """Queue a report; returns at once. Of heartbeats only the newest waits: it holds all that those before it said."""
+        queued: Message | type[Heartbeat] = message
         if isinstance(message, Heartbeat):
             with self._lock:
                 waits, self._beat = self._beat is not None, message
             if waits:
                 return
+            queued = Heartbeat
         try:
-            self._queue.put_nowait(Heartbeat if isinstance(message, Heartbeat) else message)
+            self._queue.put_nowait(queued)
         except queue.Full:
-            self._take_beat()
+            if queued is Heartbeat:
+                self._take_beat()
             log.warning("report dropped", kind=type(message).__name__)
 
     def close(self) -> None:

@@ -25,6 +25,9 @@ class Kind(models.TextChoices):
     DELETE = "delete", _("Delete")
 
 
+STARTING = (Kind.CREATE, Kind.START, Kind.RESTART)
+"""What ends with a running machine."""
+
 OPEN_STATES = [OperationState.QUEUED.value, OperationState.RUNNING.value]
 
 

@@ -33,7 +33,7 @@ def host_detail(request: HttpRequest, name: str) -> HttpResponse:
         "trial": trial_label(facts.kvm.answer) if facts and facts.kvm else "",
         "kvm_sentence": kvm_sentence(facts),
         "machines": machines[:_MOST_MACHINES],
-        "more_machines": max(0, machines.count() - _MOST_MACHINES),
+        "most_machines": _MOST_MACHINES,
     }
     return render(request, "fleet/detail.html", context)
 

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
-from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.activity.models import OPEN_STATES, STARTING, Kind, Operation
 from portal.fleet.models import Host
 from portal.fleet.placement import Candidate, Needs, NoRoom, place
 from portal.fleet.selectors import candidates, hosts_alive
@@ -202,9 +202,8 @@ def _running(machine: Machine) -> Machine:
 
 def _starts(row: Machine) -> bool:
     """The newest wish is that it runs, and its host has not carried it out yet."""
-    starts = (Kind.CREATE, Kind.START, Kind.RESTART)
     newest = row.operations.filter(generation=row.generation)
-    return newest.filter(kind__in=starts, state__in=OPEN_STATES).exists()
+    return newest.filter(kind__in=STARTING, state__in=OPEN_STATES).exists()
 
 
 def _change(row: Machine, kind: Kind, by: User, **changes: object) -> Operation:

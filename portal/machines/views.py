@@ -14,10 +14,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
-from portal.activity.models import Kind, Operation
+from portal.activity.models import STARTING, Operation
 from portal.activity.selectors import history_of
 from portal.activity.words import shown
-from portal.fleet.selectors import hosts_alive
+from portal.fleet.selectors import candidates, hosts_alive
 from portal.fleet.words import emulated_notice
 from portal.images.models import Image
 from portal.machines import selectors, services
@@ -61,20 +61,20 @@ def machine_new(request: HttpRequest) -> HttpResponse:
             form.add_refusal(refusal)
         else:
             return redirect("machines:detail", machine_id=cast(UUID, operation.machine_id))
-    hosts = list(hosts_alive())
-    facts = [host.host_facts for host in hosts]
+    facts = [host.host_facts for host in hosts_alive()]
     notices = [emulated_notice(each) for each in facts if each is not None]
-    most_cpus = max((each.cpu.threads for each in facts if each), default=0)
-    most_memory_mib = max((host.memory_free_mib for host in hosts), default=0)
+    room = candidates()
+    most_cpus = max((host.threads for host in room), default=0)
+    most_memory_mib = max((host.memory_free_mib for host in room), default=0)
     context = {
         "form": form,
         "sizes": [
-            (each, not hosts or (each.cpus <= most_cpus and each.memory_mib <= most_memory_mib))
+            (each, not room or (each.cpus <= most_cpus and each.memory_mib <= most_memory_mib))
             for each in FLAVOURS
         ],
         "images": Image.objects.order_by("name"),
         "emulated_notice": notices[0] if notices and all(notices) else "",
-        "no_host": not hosts,
+        "no_host": not room,
         "largest": {"cpus": most_cpus, "memory_gib": most_memory_mib / 1024},
     }
     return render(request, "machines/new.html", context, status=422 if form.errors else 200)
@@ -133,26 +133,32 @@ def machine_insert_disc(request: HttpRequest, machine_id: UUID) -> HttpResponse:
 @require_POST
 def machine_delete(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     """Remove it, after its name was typed; the list is shown, since its own page goes with it."""
-    user = _user(request)
-    machine = selectors.machine_for(user, machine_id)
-    try:
-        services.machine_delete(machine=machine, name=request.POST.get("name", ""), by=user)
-    except Refused as refusal:
-        messages.error(request, refusal.message)
-        return redirect("machines:detail", machine_id=machine_id)
-    messages.success(request, _("“%(name)s” is being deleted.") % {"name": machine.name})
-    return redirect("machines:list")
+
+    def delete(*, machine: Machine, by: User) -> Operation:
+        operation = services.machine_delete(machine=machine, name=request.POST.get("name", ""), by=by)
+        messages.success(request, _("“%(name)s” is being deleted.") % {"name": machine.name})
+        return operation
+
+    return _act(request, machine_id, delete, then=redirect("machines:list"))
 
 
-def _act(request: HttpRequest, machine_id: UUID, service: Callable[..., Operation]) -> HttpResponse:
-    """Do it and show the machine; a refusal stands on the page in words."""
+def _act(
+    request: HttpRequest,
+    machine_id: UUID,
+    service: Callable[..., Operation],
+    *,
+    then: HttpResponse | None = None,
+) -> HttpResponse:
+    """Do it and show the machine, or go on to `then`; a refusal stands on the machine's page in words."""
     user = _user(request)
     machine = selectors.machine_for(user, machine_id)
+    its_page = redirect("machines:detail", machine_id=machine_id)
     try:
         service(machine=machine, by=user)
     except Refused as refusal:
         messages.error(request, refusal.message)
-    return redirect("machines:detail", machine_id=machine_id)
+        return its_page
+    return then or its_page
 
 
 def _detail(machine: Machine) -> dict[str, Any]:
@@ -178,8 +184,8 @@ def _detail(machine: Machine) -> dict[str, Any]:
 
 def _shows_steps(newest: Operation, status: Status) -> bool:
     """While something is done or went wrong; and how it came to run, so that a quick start does not flash by."""
-    is_start = newest.kind in (Kind.CREATE, Kind.START, Kind.RESTART)
-    return newest.is_open or bool(newest.error_code) or (is_start and status.known == "running")
+    has_started = newest.kind in STARTING and status.known == "running"
+    return newest.is_open or bool(newest.error_code) or has_started
 
 
 def _user(request: HttpRequest) -> User:

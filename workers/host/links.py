@@ -33,7 +33,8 @@ def ensure_bridge(name: str, *, mac: str, address: IPv4Interface) -> None:
     with IPRoute() as route:
         try:
             index = _index(name)
-            if index is None or str(address) not in _addresses(route, index):
+            lacks_address = index is None or str(address) not in _addresses(route, index)
+            if lacks_address:
                 _refuse_overlap(route, name, address.network)
             if index is None:
                 route.link("add", ifname=name, kind="bridge", address=mac, br_stp_state=0)
@@ -41,7 +42,7 @@ def ensure_bridge(name: str, *, mac: str, address: IPv4Interface) -> None:
             # No IPv6 on the host's side of a NAT network: guests would reach the host by its link-local address.
             _sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
             route.link("set", index=index, state="up")
-            if str(address) not in _addresses(route, index):
+            if lacks_address:
                 broadcast = str(address.network.broadcast_address)
                 route.addr(
                     "add",
@@ -102,7 +103,7 @@ def _index(name: str) -> int | None:
         return None
 
 
-def _addresses(route: IPRoute, index: int | None) -> set[str]:
+def _addresses(route: IPRoute, index: int) -> set[str]:
     messages = route.get_addr(index=index, family=2)
     return {f"{message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}" for message in messages}
 

@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -65,35 +66,44 @@ def start(
     the run before is known again.
     """
     life = try_lock(folder.life_lock)
-    over = folder.ended_file.read_text() if life is not None and folder.ended_file.exists() else ""
+    descriptors = [descriptor for descriptor in (life, *tap_fds) if descriptor is not None]
     try:
         if life is None:
             raise LaunchError("another qemu of this machine is running already")
-        _fresh_run_folder(folder, uid, gid)
-        folder.ended_file.unlink(missing_ok=True)
-        folder.intent_file.unlink(missing_ok=True)
-        write_json(folder.launched_file, record | {"argv": list(argv)})
-        folder.qemu_log.write_bytes(b"")
-        reached("launch noted")
-        process = spawn(
-            argv,
-            stdout=folder.qemu_log,
-            stderr=folder.qemu_log,
-            pass_fds=(life, *tap_fds),
-            user=uid,
-            group=gid,
-            extra_groups=extra_groups,
-        )
+        with _known_again_on_failure(folder):
+            _fresh_run_folder(folder, uid, gid)
+            folder.ended_file.unlink(missing_ok=True)
+            folder.intent_file.unlink(missing_ok=True)
+            write_json(folder.launched_file, record | {"argv": list(argv)})
+            folder.qemu_log.write_bytes(b"")
+            reached("launch noted")
+            process = spawn(
+                argv,
+                stdout=folder.qemu_log,
+                stderr=folder.qemu_log,
+                pass_fds=descriptors,
+                user=uid,
+                group=gid,
+                extra_groups=extra_groups,
+            )
+            while descriptors:
+                os.close(descriptors.pop())
+            reached("qemu spawned")
+            _children[machine_id] = process
+            cgroups.adopt(machine_id, process.pid)
+            _await_monitor(folder, machine_id, process, monitors)
     finally:
-        for descriptor in (life, *tap_fds):
-            if descriptor is not None:
-                os.close(descriptor)
-    reached("qemu spawned")
-    _children[machine_id] = process
-    cgroups.adopt(machine_id, process.pid)
+        while descriptors:
+            os.close(descriptors.pop())
+
+
+@contextmanager
+def _known_again_on_failure(folder: MachineFolder) -> Iterator[None]:
+    """Where what is done inside fails, the last run that ended is known again, and no run is said to have begun."""
+    over = folder.ended_file.read_text() if folder.ended_file.exists() else ""
     try:
-        _await_monitor(folder, machine_id, process, monitors)
-    except LaunchError:
+        yield
+    except Exception:
         folder.launched_file.unlink(missing_ok=True)
         if over:
             write_text(folder.ended_file, over)

@@ -38,7 +38,8 @@ def prepare(state: StateFolder) -> None:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711)
     state.tombstones.mkdir(exist_ok=True, mode=0o700)
-    sweep(state)
+    for folder in state.tombstones.glob("*.gone"):
+        _discard(folder)
 
 
 def accept(state: StateFolder, message: ApplyMachine, *, gid: int) -> bool:
@@ -112,28 +113,30 @@ def bury(state: StateFolder, machine_id: UUID, generation: int) -> None:
     write_json(_tombstone(state, machine_id), {"generation": generation})
     reached("tombstone written")
     folder = state.machine(machine_id)
+    gone = state.tombstones / f"{machine_id}.gone"
     if folder.root.exists():
-        folder.root.rename(state.tombstones / f"{machine_id}.gone")
+        folder.root.rename(gone)
     reached("folder moved away")
-    sweep(state)
+    _discard(gone)
     oldest = time.time() - _TOMBSTONE_SECONDS
     for stone in state.tombstones.glob("*.json"):
         if stone.stat().st_mtime < oldest:
             stone.unlink(missing_ok=True)
 
 
-def sweep(state: StateFolder) -> None:
-    """Remove the files of machines that are gone; what cannot be removed now is tried again with the next."""
-    for folder in state.tombstones.glob("*.gone"):
-        try:
-            shutil.rmtree(folder)
-        except OSError as exc:
-            log.warning("files of a deleted machine stay", folder=str(folder), error=str(exc))
-
-
 def is_buried(state: StateFolder, machine_id: UUID) -> bool:
     """The machine was removed from this host."""
     return _buried(state, machine_id) > 0
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder that was moved out of the way; where that fails it is tried again at the worker's next start."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as exc:
+        log.warning("files of a deleted machine stay", folder=str(folder), error=str(exc))
 
 
 def _buried(state: StateFolder, machine_id: UUID) -> int:

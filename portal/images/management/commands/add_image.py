@@ -30,10 +30,9 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Add it and say so. Ends with status 1 and one line where it is refused."""
         path: Path = options["path"]
-        if options["if_absent"] and Image.objects.filter(name=options["name"] or path.stem).exists():
-            self.stdout.write(
-                _("‘%(name)s’ is in the library already.") % {"name": options["name"] or path.stem}
-            )
+        name = options["name"] or path.stem
+        if options["if_absent"] and Image.objects.filter(name=name).exists():
+            self.stdout.write(_("‘%(name)s’ is in the library already.") % {"name": name})
             return
         try:
             image = image_add_file(path=path, name=options["name"])
