@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from launch.ground import make_accounts
 from tests.lab.broker import Broker, PortalsEar
+from tests.lab.folder import short_folder
 from tests.lab.host import LabHost
 from tests.lab.network import HostNetwork
 
@@ -23,11 +22,9 @@ def _accounts() -> None:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A short path, since sockets lie below it; open to the accounts that qemu and dnsmasq run as."""
-    path = Path(tempfile.mkdtemp(prefix="ofs-", dir="/tmp"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    """Of the test's own."""
+    with short_folder() as path:
+        yield path
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from uuid import UUID
 
 from launch.installation import MACHINE_ACCOUNT
 from tests.bench.banner import banner_read
-from tests.bench.remnants import end_processes_of
 from tests.lab.network import HostNetwork
+from tests.lab.processes import end_processes_of
 from tests.lab.wishes import spec
 from workers.contract.spec import MachineSpec, NetworkSpec
 from workers.host.processes import launched

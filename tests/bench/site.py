@@ -16,8 +16,8 @@ from uuid import UUID
 import httpx
 from celery import Celery
 
-from tests.bench.remnants import end_processes_of
 from tests.lab.network import HostNetwork
+from tests.lab.processes import end_processes_of
 from tests.lab.waiting import wait_for
 from workers.contract.messages import TASK_APPLY, ApplyMachine, host_queue
 from workers.host import wishes

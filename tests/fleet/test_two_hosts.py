@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -18,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from launch.health import site_health
 from tests.lab.broker import Broker
+from tests.lab.folder import short_folder
 from tests.lab.host import LabHost
 from tests.lab.network import HostNetwork
 from tests.lab.obstacles import set_free_memory
@@ -66,8 +66,7 @@ class Fleet:
 def fleet() -> Iterator[Fleet]:
     """Everything runs; tests leave it so."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ofs-", dir="/tmp")))
-        folder.chmod(0o755)
+        folder = stack.enter_context(short_folder())
         broker = stack.enter_context(closing(Broker(folder / "redis")))
         network = stack.enter_context(closing(HostNetwork(folder, internet=False)))
         portal = stack.enter_context(closing(LabPortal(folder / "s", broker, network)))

@@ -9,9 +9,7 @@ import re
 import socket
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -20,9 +18,9 @@ import pytest
 
 from tests.guest.build import guest_disc
 from tests.lab import wishes
-from tests.lab.broker import Broker, PortalsEar
+from tests.lab.broker import PortalsEar
 from tests.lab.host import LabHost
-from tests.lab.network import HostNetwork
+from tests.lab.standing import standing_host
 from tests.lab.waiting import wait_for
 from workers.config import HostConfig, host_config
 from workers.contract.messages import OperationState
@@ -57,14 +55,8 @@ class Running:
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
     """A machine with a growing and a fixed disk, a disc and a card."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ofs-", dir="/tmp")))
-        folder.chmod(0o755)
-        broker = stack.enter_context(closing(Broker(folder / "redis")))
-        ear = stack.enter_context(closing(PortalsEar(broker)))
-        network = stack.enter_context(closing(HostNetwork(folder, internet=False)))
-        host = stack.enter_context(closing(LabHost("rack-1", folder / "host", broker, network)))
-        host.start()
+    with standing_host() as place:
+        host, ear = place.host, place.ear
         config = host_config({"OFFSHOOT_HOST_STATE": str(host.state.root)})
         machine = wishes.spec(
             disc=host.put_disc(uuid4(), guest_disc("address")),

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from tests.lab.broker import Broker
 from tests.lab.network import OUTSIDE, HostNetwork
+from tests.lab.processes import QEMU, end_processes_of, processes_of
 from tests.lab.waiting import wait_for
 from workers.contract.spec import DiscSpec
 from workers.host.locks import is_held
@@ -142,15 +143,7 @@ class LabHost:
 
     def qemus(self) -> list[int]:
         """The qemu processes of this host's machines."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                command = path.read_bytes()
-            except OSError:
-                continue
-            if command.startswith(b"qemu-system") and str(self.state.machines).encode() in command:
-                found.append(int(path.parent.name))
-        return found
+        return processes_of(self.state.machines, QEMU)
 
     def close(self) -> None:
         """Take away everything: worker, machines, dnsmasq, files."""
@@ -158,18 +151,7 @@ class LabHost:
         if not _PROBED and probed.exists():
             _PROBED.append(probed.read_text())
         self.kill()
-        for pid in self.qemus():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        for path in self.state.networks.glob("*/dnsmasq.pid"):
-            try:
-                pid = int(path.read_text())
-                if b"dnsmasq" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    os.kill(pid, signal.SIGKILL)
-            except (OSError, ValueError):
-                pass
+        end_processes_of(self.state.root)
         for path in self.state.machines.glob("*/life.lock"):
             wait_for("qemu is gone", lambda path=path: not is_held(path), seconds=10)  # type: ignore[misc]
         shutil.rmtree(self.state.root, ignore_errors=True)

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 
+from tests.lab.folder import short_folder
 from tests.lab.network import HostNetwork
 from tests.lab.waiting import wait_for
 
@@ -121,11 +121,9 @@ class Launcher:
 @contextmanager
 def installation(checkout: Path = ROOT) -> Iterator[Launcher]:
     """An installation that has not been started yet; nothing of it stays."""
-    folder = Path(tempfile.mkdtemp(prefix="ofs-", dir="/tmp"))
-    folder.chmod(0o755)
-    with closing(HostNetwork(folder, internet=False)) as network:
-        try:
-            with closing(Launcher(folder / "s", network, checkout)) as launcher:
-                yield launcher
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    with (
+        short_folder() as folder,
+        closing(HostNetwork(folder, internet=False)) as network,
+        closing(Launcher(folder / "s", network, checkout)) as launcher,
+    ):
+        yield launcher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from uuid import UUID
 
 from tests.lab import wishes
 from tests.lab.broker import Broker, PortalsEar
+from tests.lab.folder import short_folder
 from tests.lab.host import LabHost
 from tests.lab.network import HostNetwork
+from tests.lab.processes import DNSMASQ, processes_of
 from tests.lab.waiting import wait_for
 from workers.contract.messages import OperationState, Progress
 from workers.contract.spec import MachineSpec, Power, StopMode
@@ -63,15 +64,7 @@ class Standing:
 
     def dnsmasqs(self) -> list[int]:
         """The dnsmasq processes of this host's networks."""
-        needle = f"--conf-file={self.host.state.networks}".encode()
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                if needle in path.read_bytes():
-                    found.append(int(path.parent.name))
-            except OSError:
-                continue
-        return found
+        return processes_of(self.host.state.networks, DNSMASQ)
 
     def traces(self) -> dict[str, object]:
         """What machines leave on a host while they run or are being made; empty where there is nothing of it."""
@@ -92,8 +85,7 @@ class Standing:
 def standing_host(*, internet: bool = False, **environ: str) -> Iterator[Standing]:
     """A running worker in a namespace of its own, with `environ` beside its usual settings."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ofs-", dir="/tmp")))
-        folder.chmod(0o755)
+        folder = stack.enter_context(short_folder())
         broker = stack.enter_context(closing(Broker(folder / "redis")))
         ear = stack.enter_context(closing(PortalsEar(broker)))
         network = stack.enter_context(closing(HostNetwork(folder, internet=internet)))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -17,8 +14,9 @@ from portal.accounts.models import User
 from portal.fleet.models import Host
 from portal.machines.models import Machine
 from tests.lab.broker import Broker
+from tests.lab.folder import short_folder
 from tests.web import people
-from tests.web.site import Site
+from tests.web.site import Browser, Site
 
 
 @pytest.fixture(autouse=True)
@@ -96,12 +94,8 @@ def _point_celery_at(url: str) -> None:
 @pytest.fixture(scope="module")
 def served(django_db_setup: None) -> Iterator[Site]:
     """The portal as a process of its own, with a host's gateway."""
-    folder = Path(tempfile.mkdtemp(prefix="ofs-", dir="/tmp"))
-    folder.chmod(0o755)
-    site = Site(folder)
-    yield site
-    site.close()
-    shutil.rmtree(folder)
+    with short_folder() as folder, closing(Site(folder)) as site:
+        yield site
 
 
 @pytest.fixture
@@ -109,3 +103,10 @@ def site(served: Site, transactional_db: None, settings: LazySettings) -> Iterat
     """The same, and what the test itself publishes goes by its Redis too."""
     with _on_redis(served.broker, settings):
         yield served
+
+
+@pytest.fixture
+def browser(site: Site, ann: User) -> Iterator[Browser]:
+    """Ann's browser, signed in."""
+    with Browser(site, ann) as browser:
+        yield browser

@@ -34,16 +34,6 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture
-def ann(site: Site) -> User:
-    return User.objects.create_user("ann")
-
-
-@pytest.fixture
-def ben(site: Site) -> User:
-    return User.objects.create_user("ben")
-
-
-@pytest.fixture
 def running(site: Site, ann: User) -> Machine:
     host_heard(gateway=f"unix:{site.gateway_socket}")
     return done(machine_of(ann))
@@ -53,12 +43,6 @@ def running(site: Site, ann: User) -> Machine:
 def screen(site: Site, running: Machine) -> Iterator[Screen]:
     with Screen(site, running.pk) as screen:
         yield screen
-
-
-@pytest.fixture
-def browser(site: Site, ann: User) -> Iterator[Browser]:
-    with Browser(site, ann) as browser:
-        yield browser
 
 
 def read_exactly(source: socket.socket, length: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,16 +26,6 @@ SIGN_IN = 4401
 
 
 @pytest.fixture
-def ann(site: Site) -> User:
-    return User.objects.create_user("ann")
-
-
-@pytest.fixture
-def ben(site: Site) -> User:
-    return User.objects.create_user("ben")
-
-
-@pytest.fixture
 def rack(site: Site) -> Host:
     return host_heard()
 
@@ -44,12 +33,6 @@ def rack(site: Site) -> Host:
 @pytest.fixture
 def running(rack: Host, ann: User) -> Machine:
     return done(machine_of(ann))
-
-
-@pytest.fixture
-def browser(site: Site, ann: User) -> Iterator[Browser]:
-    with Browser(site, ann) as browser:
-        yield browser
 
 
 def page(browser: Browser) -> ClientConnection:

@@ -1,4 +1,4 @@
-"""Ends what outlives its starter by design: the qemus and dnsmasqs of one folder, each by its own pid."""
+"""What outlives its starter by design: the qemus and dnsmasqs of one folder, each ended by its own pid."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 
 from tests.lab.waiting import wait_for
 
+QEMU, DNSMASQ = "qemu-system", "dnsmasq"
 
-def processes_of(folder: Path) -> list[int]:
-    """The living qemus and dnsmasqs that have the folder in their command line."""
+
+def processes_of(folder: Path, *programs: str) -> list[int]:
+    """The living processes of these programs (all: qemus and dnsmasqs) that have the folder in their command line."""
+    names = tuple(program.encode() for program in programs or (QEMU, DNSMASQ))
     needle = f"{folder}/".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -18,7 +21,7 @@ def processes_of(folder: Path) -> list[int]:
             command = path.read_bytes()
         except OSError:
             continue
-        if command.startswith((b"qemu-system", b"dnsmasq")) and needle in command:
+        if command.startswith(names) and needle in command:
             found.append(int(path.parent.name))
     return found
 
