@@ -8,7 +8,7 @@ import pwd
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers.contract.errors import OffshootError
@@ -38,6 +38,8 @@ class HostConfig:
     gid: int
     kvm_gid: int
     dns_upstream: str
+    pools: Mapping[str, Path] = field(default_factory=dict)
+    backup_places: Mapping[str, Path] = field(default_factory=dict)
 
 
 def host_config(environ: Mapping[str, str] = os.environ) -> HostConfig:
@@ -74,7 +76,24 @@ def host_config(environ: Mapping[str, str] = os.environ) -> HostConfig:
         gid=account.pw_gid,
         kvm_gid=_kvm_gid(account.pw_gid),
         dns_upstream=environ.get("OFFSHOOT_DNS_UPSTREAM", ""),
+        pools=_places("OFFSHOOT_POOLS", environ),
+        backup_places=_places("OFFSHOOT_BACKUP_PLACES", environ),
     )
+
+
+def _places(variable: str, environ: Mapping[str, str]) -> dict[str, Path]:
+    """Folders by name, as `fast=/mnt/ssd,big=/srv/big`. Raises ConfigError."""
+    places: dict[str, Path] = {}
+    for entry in filter(None, (part.strip() for part in environ.get(variable, "").split(","))):
+        name, _, path = entry.partition("=")
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name) or not path.startswith("/"):
+            raise ConfigError(
+                f"{variable}: {entry!r} must be like fast=/mnt/ssd (a-z, 0-9 and '-' in the name)"
+            )
+        if name in places:
+            raise ConfigError(f"{variable}: {name!r} is there twice")
+        places[name] = Path(path)
+    return places
 
 
 def host_name(raw: str) -> str:

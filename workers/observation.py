@@ -31,7 +31,7 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder) -> Found:
             processes.kill(folder, spec.machine_id, host.monitors)
     over = wishes.ended(folder)
     return Found(
-        disks_missing=any(not folder.disk(disk).exists() for disk in spec.disks),
+        disks_missing=any(not host.disk_file(spec.machine_id, disk).exists() for disk in spec.disks),
         running_run=running_run,
         running_disc=record.get("disc"),
         ended_run=over.run if over else None,
@@ -109,6 +109,7 @@ def observe(
         machine_id=machine_id,
         generation=spec.generation,
         sequence=sequence,
+        run=int(record.get("run", 0)),
         power=Observed.RUNNING if runs else Observed.OFF,
         reason=reason,
         exit_detail=over.detail if over and not runs else "",

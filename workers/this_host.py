@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import UUID
 
 from workers.config import HostConfig
+from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.host import KvmAnswer, KvmProbe
 from workers.contract.messages import MachineObserved, Progress
+from workers.contract.spec import DiscSpec, DiskSpec
+from workers.host.library import cached
 from workers.host.monitor import MonitorLoop
-from workers.plan.names import MachineFolder
+from workers.plan.names import MachineFolder, disk_file_name
 from workers.plan.qemu import Accelerator
+
+
+class PlaceMissing(OffshootError):
+    """A pool or backup folder that this host does not have, or that is not mounted now."""
+
+    code = ErrorCode.PLACE_MISSING
 
 
 @dataclass
@@ -31,6 +41,31 @@ class Host:
     def folder(self, machine_id: UUID) -> MachineFolder:
         """The machine's folder on this host."""
         return self.config.state.machine(machine_id)
+
+    def disk_file(self, machine_id: UUID, disk: DiskSpec) -> Path:
+        """Where a machine's disk lies: beside the machine, or in the pool that is wanted. Raises PlaceMissing."""
+        name = disk_file_name(disk.id, disk.kind)
+        if disk.pool is None:
+            return self.folder(machine_id).root / name
+        return self.pool_folder(disk.pool, machine_id) / name
+
+    def pool_folder(self, pool: str, machine_id: UUID) -> Path:
+        """The machine's folder in a pool. Raises PlaceMissing where this host has no such pool."""
+        return self._place(self.config.pools, pool) / "offshoot" / str(machine_id)
+
+    def backup_folder(self, place: str, machine_id: UUID) -> Path:
+        """Where the backups of a machine lie. Raises PlaceMissing where this host has no such place."""
+        return self._place(self.config.backup_places, place) / "offshoot-backups" / str(machine_id)
+
+    def _place(self, places: Mapping[str, Path], name: str) -> Path:
+        path = places.get(name)
+        if path is None or not path.is_dir():
+            raise PlaceMissing(f"{name!r} is not a folder of {self.config.name}")
+        return path
+
+    def disc_file(self, disc: DiscSpec | None) -> Path | None:
+        """This host's copy of a disc; None where the drive is empty."""
+        return cached(disc.image_id, self.config.state.images) if disc else None
 
     def next_sequence(self) -> int:
         """Greater than every one before, also before a restart of the worker (the clock's nanoseconds)."""

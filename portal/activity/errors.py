@@ -22,6 +22,97 @@ _AGAIN = _("Nothing was lost. Try again; if it happens again, show the details b
 _ADMINISTRATOR = _("Nothing was lost. An administrator has to look at the host; the details below say why.")
 
 WORDS: dict[ErrorCode, ErrorWords] = {
+    ErrorCode.AGENT_ABSENT: ErrorWords(
+        _("The machine has no guest agent that answers, and this needs one."),
+        _(
+            "Nothing was changed. Install qemu-guest-agent in the machine (Windows: from the virtio driver disc), then try again."
+        ),
+    ),
+    ErrorCode.AGENT_FAILED: ErrorWords(
+        _("The machine's guest agent refused what it was asked."),
+        _("Nothing was lost. The details below have its own words."),
+    ),
+    ErrorCode.BACKUP_FAILED: ErrorWords(
+        _("The backup could not be written."),
+        _(
+            "Nothing was lost: the machine and its earlier backups are as they were. The details below say why."
+        ),
+    ),
+    ErrorCode.BACKUP_DAMAGED: ErrorWords(
+        _("The backup is not what was written down when it was taken."),
+        _(
+            "The machine itself is untouched. Take a new backup, and have an administrator look at the backup folder."
+        ),
+    ),
+    ErrorCode.BASE_MISSING: ErrorWords(
+        _("The template or image that the disk stands on is not on the host."),
+        _ADMINISTRATOR,
+    ),
+    ErrorCode.BASE_IN_USE: ErrorWords(
+        _("Other disks still stand on this one."),
+        _("Nothing was removed. Delete the machines that were made from it first."),
+    ),
+    ErrorCode.DISK_LOST: ErrorWords(
+        _("A disk of the machine is not where it was."),
+        _(
+            "Nothing was changed, and no empty disk was put in its place. "
+            "An administrator has to look whether the host's folder is mounted."
+        ),
+    ),
+    ErrorCode.DISK_SHRINKS: ErrorWords(
+        _("The disk is larger than what was asked for, and a disk never shrinks."),
+        _("Nothing was changed."),
+    ),
+    ErrorCode.EXPORT_FAILED: ErrorWords(
+        _("The machine could not be exported."),
+        _AGAIN,
+    ),
+    ErrorCode.HARDWARE_REFUSED: ErrorWords(
+        _("The running machine did not take or give up a device."),
+        _("Nothing was lost. Its system may not be ready for it: shut the machine down and try again."),
+    ),
+    ErrorCode.IMAGE_REFUSED: ErrorWords(
+        _("The disk image was refused: it is not safe, or not what it says it is."),
+        _("Nothing of it was used. The details below say what was found in it."),
+    ),
+    ErrorCode.NOT_OFF: ErrorWords(
+        _("The machine has to be off for this."),
+        _("Nothing was changed. Shut it down, then try again."),
+    ),
+    ErrorCode.NOT_RUNNING: ErrorWords(
+        _("The machine has to be running for this."),
+        _("Nothing was changed. Start it, then try again."),
+    ),
+    ErrorCode.ORIGIN_FAILED: ErrorWords(
+        _("What this was to be made from could not be prepared."),
+        _("Nothing was made. See what is said there, then try again."),
+    ),
+    ErrorCode.PLACE_MISSING: ErrorWords(
+        _("The folder for it is not there on the host."),
+        _(
+            "Nothing was changed. An administrator has to look whether it is mounted and named in the host's settings."
+        ),
+    ),
+    ErrorCode.SAVE_FAILED: ErrorWords(
+        _("The machine's memory could not be saved; it goes on running."),
+        _("Nothing was lost. The host may be short of disk space."),
+    ),
+    ErrorCode.SNAPSHOT_FAILED: ErrorWords(
+        _("The snapshot could not be made or used."),
+        _("Nothing was lost: the machine is as it was."),
+    ),
+    ErrorCode.SNAPSHOT_MISSING: ErrorWords(
+        _("The snapshot is no longer on the host."),
+        _("Nothing was changed. Delete it from the list."),
+    ),
+    ErrorCode.TPM_FAILED: ErrorWords(
+        _("The machine's security chip (TPM) could not be started."),
+        _ADMINISTRATOR,
+    ),
+    ErrorCode.WAKE_FAILED: ErrorWords(
+        _("The machine could not go on from where it was saved."),
+        _("Its disks are as they were. Start it anew: what was only in its memory is then lost."),
+    ),
     ErrorCode.BAD_MESSAGE: ErrorWords(
         _("The host did not understand what it was asked, and did nothing."), _ADMINISTRATOR
     ),

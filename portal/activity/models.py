@@ -23,16 +23,43 @@ class Kind(models.TextChoices):
     FINISH_INSTALLATION = "finish_installation", _("Finish the installation")
     INSERT_DISC = "insert_disc", _("Insert a disc")
     DELETE = "delete", _("Delete")
+    PAUSE = "pause", _("Pause")
+    RESUME = "resume", _("Resume")
+    SAVE = "save", _("Hibernate")
+    WAKE = "wake", _("Wake")
+    RESET = "reset", _("Reset")
+    CHANGE = "change", _("Change")
+    CANCEL = "cancel", _("Cancel")
+    TAKE_SNAPSHOT = "take_snapshot", _("Take a snapshot")
+    REVERT = "revert", _("Go back to a snapshot")
+    DELETE_SNAPSHOT = "delete_snapshot", _("Delete a snapshot")
+    FREEZE = "freeze", _("Make a template")
+    BACKUP = "backup", _("Back up")
+    EXPORT = "export", _("Export")
+    SET_PASSWORD = "set_password", _("Set a password")
+    CHECK_IMAGE = "check_image", _("Check a disk image")
+    FORGET_BASE = "forget_base", _("Remove a template")
+    DELETE_BACKUP = "delete_backup", _("Delete a backup")
+    VERIFY_BACKUP = "verify_backup", _("Verify a backup")
 
 
-STARTING = (Kind.CREATE, Kind.START, Kind.RESTART)
+STARTING = (Kind.CREATE, Kind.START, Kind.RESTART, Kind.WAKE)
 """What ends with a running machine."""
+
+EXCLUSIVE = (
+    Kind.TAKE_SNAPSHOT, Kind.REVERT, Kind.DELETE_SNAPSHOT, Kind.FREEZE, Kind.BACKUP, Kind.EXPORT, Kind.SAVE,
+    Kind.SET_PASSWORD,
+)  # fmt: skip
+"""What has to end before anything else is asked of the machine, but to cancel it, to cut it off or to delete it."""
+
+CANCELLABLE = (Kind.BACKUP, Kind.EXPORT, Kind.CHANGE, Kind.SAVE, Kind.TAKE_SNAPSHOT)
+"""What a person may end early; nothing of it is left then."""
 
 OPEN_STATES = [OperationState.QUEUED.value, OperationState.RUNNING.value]
 
 
 class Operation(models.Model):
-    """One thing that was asked of one machine.
+    """One thing that was asked of one machine, or of a host (`machine` and `machine_name` are empty then).
 
     It is written in the same transaction as the change that it carries, `message` included; `sent_at` is set when
     the broker has it. A periodic task sends what was not sent, and what was sent and never heard of again.
@@ -43,10 +70,16 @@ class Operation(models.Model):
     machine = models.ForeignKey(
         "machines.Machine", null=True, on_delete=models.SET_NULL, related_name="operations"
     )
-    machine_name = models.CharField(max_length=63)
+    machine_name = models.CharField(max_length=63, blank=True)
     host = models.ForeignKey("fleet.Host", null=True, on_delete=models.SET_NULL, related_name="operations")
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
-    generation = models.PositiveIntegerField()
+    generation = models.PositiveIntegerField(default=0)
+    after = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="followers",
+        help_text="what has to be done before this is sent",
+    )  # fmt: skip
+    about = models.UUIDField(null=True, help_text="the snapshot, backup, image … that it is about")
+    facts: models.JSONField[Any, Any] = models.JSONField(null=True, help_text="what came out of it")
     state = models.CharField(
         max_length=12, default=OperationState.QUEUED, choices=[(x.value, x.value) for x in OperationState]
     )

@@ -23,6 +23,8 @@ class Host(models.Model):
     disk_total_mib = models.PositiveIntegerField(default=0)
     disk_free_mib = models.PositiveIntegerField(default=0)
     load = models.FloatField(default=0)
+    pools = models.JSONField(default=list, help_text="folders for disks, as the host tells of them")
+    backup_places = models.JSONField(default=list)
     sequence = models.BigIntegerField(default=0)
     worker_started = models.DateTimeField(null=True)
     last_seen = models.DateTimeField(null=True)

@@ -37,6 +37,8 @@ def heartbeat_take(beat: Heartbeat) -> bool:
             disk_total_mib=beat.usage.disk_total_mib,
             disk_free_mib=beat.usage.disk_free_mib,
             load=beat.usage.load,
+            pools=[pool.model_dump(mode="json") for pool in beat.usage.pools],
+            backup_places=[place.model_dump(mode="json") for place in beat.usage.backup_places],
             worker_started=datetime.fromtimestamp(beat.started, UTC),
             last_seen=now,
             shown_silent=False,

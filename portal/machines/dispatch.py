@@ -15,7 +15,14 @@ from kombu import pools
 from kombu.exceptions import KombuError
 
 from portal.activity.models import OPEN_STATES, Operation
-from workers.contract.messages import TASK_APPLY, TASK_FORGET_IMAGE, ForgetImage, host_queue
+from workers.contract.messages import (
+    TASK_APPLY,
+    TASK_FORGET_IMAGE,
+    TASK_JOB,
+    ForgetImage,
+    OperationState,
+    host_queue,
+)
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -37,12 +44,18 @@ def send_on_commit(operation: Operation) -> None:
 
 def send(operation: Operation) -> bool:
     """Give the message to the broker; False where it is away, then the periodic task tries again."""
-    if operation.host is None:
+    if operation.host is None or _waits(operation):
         return False
-    if not _publish(TASK_APPLY, operation.message, operation.host.name, operation=str(operation.pk)):
+    task = TASK_APPLY if "spec" in operation.message["body"] else TASK_JOB
+    if not _publish(task, operation.message, operation.host.name, operation=str(operation.pk)):
         return False
     Operation.objects.filter(pk=operation.pk).update(sent_at=timezone.now())
     return True
+
+
+def _waits(operation: Operation) -> bool:
+    """What it comes after is not done yet."""
+    return operation.after is not None and operation.after.state != OperationState.DONE
 
 
 def send_outbox() -> int:
@@ -58,7 +71,8 @@ def send_outbox() -> int:
     waiting = (
         Operation.objects.filter(state__in=OPEN_STATES)
         .filter(Q(sent_at__isnull=True) | (alive & (unheard | stuck)))
-        .select_related("host")
+        .filter(Q(after__isnull=True) | Q(after__state=OperationState.DONE))
+        .select_related("host", "after")
         .order_by("created_at")
     )
     sent = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,8 +11,18 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from workers.contract.messages import EndReason, Observed
-from workers.contract.spec import BootFrom, DiskBus, DiskKind, NicModel, Power, StopMode
+from workers.contract.messages import EndReason, Observed, PauseReason
+from workers.contract.spec import (
+    Autostart,
+    BootFrom,
+    DiskBus,
+    DiskKind,
+    Firmware,
+    GuestKind,
+    NicModel,
+    Power,
+    StopMode,
+)
 
 
 class Machine(models.Model):
@@ -26,7 +37,31 @@ class Machine(models.Model):
     disc = models.ForeignKey(
         "images.Image", null=True, blank=True, on_delete=models.PROTECT, related_name="machines"
     )
+    memory_most_mib = models.PositiveIntegerField(
+        null=True, help_text="what it can be given while it runs; empty: no more than it has"
+    )
+    guest = models.CharField(
+        max_length=8, default=GuestKind.LINUX, choices=[(x.value, x.value) for x in GuestKind]
+    )
+    firmware = models.CharField(
+        max_length=12, default=Firmware.BIOS, choices=[(x.value, x.value) for x in Firmware]
+    )
+    tpm = models.BooleanField(default=False)
+    autostart = models.CharField(
+        max_length=12, default=Autostart.AS_BEFORE, choices=[(x.value, x.value) for x in Autostart]
+    )
+    second_disc = models.ForeignKey(
+        "images.Image", null=True, blank=True, on_delete=models.PROTECT, related_name="second_in"
+    )
+    seed: models.JSONField[Any, Any] = models.JSONField(
+        null=True, help_text="what a cloud image reads at its first start"
+    )
+    current_snapshot = models.ForeignKey(
+        "Snapshot", null=True, blank=True, on_delete=models.SET_NULL, related_name="+",
+        help_text="what the machine has gone on from",
+    )  # fmt: skip
     boot_from = models.CharField(max_length=8, choices=[(x.value, x.value) for x in BootFrom])
+    boot_slot = models.PositiveSmallIntegerField(default=0, help_text="the disk that is tried first")
     created_at = models.DateTimeField(auto_now_add=True)
 
     generation = models.PositiveIntegerField(default=1)
@@ -41,6 +76,15 @@ class Machine(models.Model):
     observed_sequence = models.BigIntegerField(default=0)
     end_reason = models.CharField(max_length=16, blank=True, choices=[(x.value, x.value) for x in EndReason])
     exit_detail = models.TextField(blank=True)
+    paused_for = models.CharField(
+        max_length=10, blank=True, choices=[(x.value, x.value) for x in PauseReason]
+    )
+    guest_resets = models.PositiveIntegerField(default=0, help_text="in this run, by the guest itself")
+    pending: models.JSONField[Any, Any] = models.JSONField(
+        default=list, help_text="what counts from the next start on"
+    )
+    memory_now_mib = models.PositiveIntegerField(null=True)
+    agent: models.JSONField[Any, Any] = models.JSONField(null=True)
     accelerator = models.CharField(max_length=8, blank=True)
     under_the_hood = models.JSONField(default=dict)
 
@@ -60,7 +104,10 @@ class Machine(models.Model):
 
 
 class Disk(models.Model):
-    """A disk of a machine; `position` 0 is the one that the firmware boots."""
+    """A disk of a machine; `position` is the slot that it is plugged into for as long as it is there.
+
+    What it began as: a base (`base`), an image of the library (`image`), or what `origin` says; empty without any.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="disks")
@@ -68,6 +115,16 @@ class Disk(models.Model):
     size_bytes = models.BigIntegerField()
     kind = models.CharField(max_length=8, choices=[(x.value, x.value) for x in DiskKind])
     bus = models.CharField(max_length=8, choices=[(x.value, x.value) for x in DiskBus])
+    pool = models.CharField(
+        max_length=32, blank=True, help_text="the host's folder; empty: beside the machine"
+    )
+    base = models.ForeignKey("Base", null=True, blank=True, on_delete=models.PROTECT, related_name="disks")
+    image = models.ForeignKey(
+        "images.Image", null=True, blank=True, on_delete=models.PROTECT, related_name="disks"
+    )
+    origin: models.JSONField[Any, Any] = models.JSONField(
+        null=True, help_text="a copied disk or a backup, as the contract says it"
+    )
 
     class Meta:
         ordering = ["position"]
@@ -102,3 +159,72 @@ class Nic(models.Model):
 
     def __str__(self) -> str:
         return self.mac
+
+
+class Snapshot(models.Model):
+    """A state of a machine that it can go back to; `spec` is the machine as it was wanted then."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="snapshots")
+    parent = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="children"
+    )
+    name = models.CharField(max_length=63)
+    description = models.TextField(blank=True, max_length=2000)
+    taken_at = models.DateTimeField(auto_now_add=True)
+    has_memory = models.BooleanField(default=False)
+    memory_bytes = models.BigIntegerField(default=0)
+    is_ready = models.BooleanField(default=False)
+    spec: models.JSONField[Any, Any] = models.JSONField()
+
+    class Meta:
+        ordering = ["taken_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["machine", "name"], name="one_snapshot_a_name_and_machine")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Template(models.Model):
+    """Frozen disks of a host with the hardware around them: a published one is offered, another one only holds clones."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="templates")
+    host = models.ForeignKey("fleet.Host", on_delete=models.PROTECT, related_name="templates")
+    name = models.CharField(max_length=63)
+    description = models.TextField(blank=True, max_length=2000)
+    is_published = models.BooleanField(default=False)
+    is_ready = models.BooleanField(default=False)
+    hardware: models.JSONField[Any, Any] = models.JSONField(help_text="the spec of the machine that it was")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Base(models.Model):
+    """One frozen disk of a template."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="bases")
+    position = models.PositiveSmallIntegerField()
+    size_bytes = models.BigIntegerField()
+    kind = models.CharField(max_length=8, choices=[(x.value, x.value) for x in DiskKind])
+    bus = models.CharField(max_length=8, choices=[(x.value, x.value) for x in DiskBus])
+    stands_on = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="carries"
+    )
+    image = models.ForeignKey(
+        "images.Image", null=True, blank=True, on_delete=models.PROTECT, related_name="bases"
+    )
+
+    class Meta:
+        ordering = ["position"]
+
+    def __str__(self) -> str:
+        return f"{self.template} disk {self.position}"

@@ -16,6 +16,7 @@ from portal.activity.models import OPEN_STATES, Kind, Operation
 from portal.fleet.models import Host
 from portal.images.models import Image
 from portal.live import publish
+from portal.machines import dispatch, outcomes
 from portal.machines.models import Machine, Nic
 from workers.contract.errors import ErrorCode, MessageError
 from workers.contract.messages import (
@@ -32,6 +33,7 @@ from workers.contract.spec import BootFrom, Power
 from workers.contract.version import from_wire
 
 _FINAL = (OperationState.DONE, OperationState.FAILED, OperationState.SUPERSEDED)
+_LIVING = (Observed.RUNNING, Observed.PAUSED, Observed.SAVED)
 _ENDED_FOR_GOOD = (EndReason.GUEST, EndReason.CRASH, EndReason.UNSEEN)
 log = structlog.get_logger()
 
@@ -48,6 +50,8 @@ def progress_take(progress: Progress) -> bool:
         changes["steps"] = [_step(progress, step.model_dump(mode="json")) for step in progress.steps]
     if progress.state in _FINAL:
         changes["finished_at"] = now
+    if progress.facts is not None:
+        changes["facts"] = progress.facts.model_dump(mode="json")
     if progress.error is not None:
         changes["error_code"] = progress.error.code
         changes["error_detail"] = _storable(progress.error.detail)
@@ -60,18 +64,36 @@ def progress_take(progress: Progress) -> bool:
         ).update(**changes)
         if not taken:
             return False
-        if progress.state is OperationState.FAILED:
-            _take_back(progress)
-        transaction.on_commit(partial(publish.machine_changed, progress.machine_id))
+        operation = Operation.objects.select_related("machine", "host").get(pk=progress.operation_id)
+        if progress.state is OperationState.FAILED and progress.machine_id is not None:
+            _take_back(operation, progress.machine_id, progress)
+        if progress.state in _FINAL:
+            outcomes.settle(operation, progress)
+            _followers(operation, progress.state)
+        if progress.machine_id is not None:
+            transaction.on_commit(partial(publish.machine_changed, progress.machine_id))
     log.info("operation", operation=str(progress.operation_id), state=progress.state.value)
     return True
+
+
+def _followers(operation: Operation, state: OperationState) -> None:
+    """What was to come after it: sent now, or given up where it was not done."""
+    for follower in operation.followers.filter(state__in=OPEN_STATES, sent_at__isnull=True):
+        if state is OperationState.DONE:
+            dispatch.send_on_commit(follower)
+        else:
+            reason = f"{operation.get_kind_display()} of {operation.machine_name}: {state.value}"
+            _fail(follower, ErrorCode.ORIGIN_FAILED, reason)
 
 
 def operation_refused(operation_id: UUID, detail: str) -> bool:
     """A host of another version answered for this operation, so it was not carried out; False where it is over."""
     operation = Operation.objects.filter(pk=operation_id, state__in=OPEN_STATES).first()
-    if operation is None or operation.machine_id is None:
-        return False
+    return operation is not None and _fail(operation, ErrorCode.VERSION_UNKNOWN, detail)
+
+
+def _fail(operation: Operation, code: ErrorCode, detail: str) -> bool:
+    """It ended badly on this side, as if its host had said so."""
     return progress_take(
         Progress(
             operation_id=operation.pk,
@@ -79,7 +101,7 @@ def operation_refused(operation_id: UUID, detail: str) -> bool:
             generation=operation.generation,
             sequence=operation.sequence + 1,
             state=OperationState.FAILED,
-            error=ErrorReport(code=ErrorCode.VERSION_UNKNOWN, detail=detail[:4000]),
+            error=ErrorReport(code=code, detail=detail[:4000]),
         )
     )
 
@@ -160,10 +182,9 @@ def _gone(machine: Machine, report: MachineObserved) -> bool:
     return True
 
 
-def _take_back(progress: Progress) -> None:
+def _take_back(operation: Operation, machine_id: UUID, progress: Progress) -> None:
     """A wish that failed is not kept wanting: what is observed is what is wanted, until a person says otherwise."""
-    operation = Operation.objects.get(pk=progress.operation_id)
-    current = Machine.objects.filter(pk=progress.machine_id, generation=progress.generation)
+    current = Machine.objects.filter(pk=machine_id, generation=progress.generation)
     if operation.kind == Kind.DELETE:
         return  # half a deletion is no machine any more; deleting it again goes on where it stopped
     if progress.error is not None and progress.error.code is ErrorCode.GUEST_IGNORED_SHUTDOWN:
@@ -173,7 +194,7 @@ def _take_back(progress: Progress) -> None:
         return
     if operation.kind in (Kind.INSERT_DISC, Kind.FINISH_INSTALLATION):
         _take_disc_back(operation, current)
-    current.exclude(observed=Observed.RUNNING).update(power=Power.OFF)
+    current.exclude(observed__in=_LIVING).update(power=Power.OFF)
 
 
 def _take_disc_back(failed: Operation, current: QuerySet[Machine]) -> None:
@@ -240,7 +261,14 @@ def _changes(machine: Machine, report: MachineObserved) -> dict[str, Any]:
         "end_reason": report.reason or "",
         "exit_detail": _storable(report.exit_detail),
         "accelerator": report.accelerator or "",
+        "paused_for": report.paused_for or "",
+        "guest_resets": report.guest_resets,
+        "pending": list(report.pending),
+        "memory_now_mib": report.memory_now_mib,
+        "agent": report.agent.model_dump(mode="json") if report.agent else None,
     }
+    if report.run > machine.run:
+        changes["run"] = report.run
     if report.generation > machine.generation:
         # An older database was restored: a wish below the host's generation would be overtaken before it began.
         changes["generation"] = report.generation

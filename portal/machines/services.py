@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
-from portal.activity.models import OPEN_STATES, STARTING, Kind, Operation
+from portal.activity.models import CANCELLABLE, OPEN_STATES, Kind, Operation
 from portal.fleet.models import Host
 from portal.fleet.placement import Candidate, Needs, NoRoom, place
 from portal.fleet.selectors import candidates, hosts_alive
 from portal.images.models import Image
-from portal.live import publish
-from portal.machines import dispatch
+from portal.machines.asking import change, is_starting, record, running, wanted
 from portal.machines.models import Disk, Machine, Nic
-from portal.machines.specs import spec_of
 from portal.networks.models import Network
 from portal.networks.services import free_address, new_mac
 from portal.refusal import Refused
-from workers.contract.messages import ApplyMachine, Observed
+from workers.contract.messages import Observed
 from workers.contract.spec import MIB, BootFrom, DiskBus, DiskKind, NicModel, Power, StopMode
 
 _JOINERS = "\u200c\u200d"
@@ -84,7 +81,7 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 address=free_address(wish.network, host),
                 model=wish.nic_model,
             )
-            return _record(machine, Kind.CREATE, requested_by)
+            return record(machine, Kind.CREATE, requested_by)
     except IntegrityError as exc:  # somebody was quicker with the name, the address or the disc's deletion
         raise Refused(_("Something changed at the same moment. Nothing was made: please try again.")) from exc
 
@@ -92,56 +89,66 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
 def machine_start(*, machine: Machine, by: User) -> Operation:
     """Start a machine that is off. Raises Refused."""
     with transaction.atomic():
-        row = _wanted(machine)
+        row = wanted(machine)
         if row.observed == Observed.RUNNING:
             raise Refused(_("The machine is running already."))
-        if _starts(row):  # a second start would be a new run, and restart what the first one has started
+        if is_starting(row):  # a second start would be a new run, and restart what the first one has started
             raise Refused(_("The machine is being started already."))
-        return _change(row, Kind.START, by, power=Power.RUNNING, run=row.run + 1)
+        return change(row, Kind.START, by, power=Power.RUNNING, run=row.run + 1)
 
 
 def machine_shut_down(*, machine: Machine, by: User) -> Operation:
     """Ask the machine's system to shut down. Raises Refused."""
     with transaction.atomic():
-        row = _running(machine)
-        return _change(row, Kind.SHUT_DOWN, by, power=Power.OFF, stop_mode=StopMode.ASK)
+        row = running(machine)
+        return change(row, Kind.SHUT_DOWN, by, power=Power.OFF, stop_mode=StopMode.ASK)
 
 
 def machine_restart(*, machine: Machine, by: User) -> Operation:
     """Ask the machine's system to shut down, then start it anew. Raises Refused."""
     with transaction.atomic():
-        row = _running(machine)
-        return _change(row, Kind.RESTART, by, power=Power.RUNNING, stop_mode=StopMode.ASK, run=row.run + 1)
+        row = running(machine)
+        return change(row, Kind.RESTART, by, power=Power.RUNNING, stop_mode=StopMode.ASK, run=row.run + 1)
 
 
 def machine_force_off(*, machine: Machine, by: User) -> Operation:
-    """Cut the machine off, as if its plug were pulled. Raises Refused."""
+    """Cut the machine off, as if its plug were pulled; ends whatever goes on. Raises Refused."""
     with transaction.atomic():
-        row = _wanted(machine)
+        row = wanted(machine, whatever_goes_on=True)
         if row.observed == Observed.OFF and row.power == Power.OFF:
             raise Refused(_("The machine is off already."))
-        return _change(row, Kind.FORCE_OFF, by, power=Power.OFF, stop_mode=StopMode.FORCE)
+        return change(row, Kind.FORCE_OFF, by, power=Power.OFF, stop_mode=StopMode.FORCE)
 
 
 def machine_finish_installation(*, machine: Machine, by: User) -> Operation:
     """Take the disc out and boot from the disk from now on. Raises Refused."""
     with transaction.atomic():
-        row = _wanted(machine)
+        row = wanted(machine)
         if row.disc_id is None and row.boot_from == BootFrom.DISK:
             raise Refused(
                 _("That is done already: the drive is empty, and the machine starts from its disk.")
             )
-        return _change(row, Kind.FINISH_INSTALLATION, by, disc=None, boot_from=BootFrom.DISK)
+        return change(row, Kind.FINISH_INSTALLATION, by, disc=None, boot_from=BootFrom.DISK)
 
 
 def machine_insert_disc(*, machine: Machine, disc: Image | None, by: User) -> Operation:
     """Put a disc into the drive, or take it out (None). Raises Refused."""
     with transaction.atomic():
-        row = _wanted(machine)
+        row = wanted(machine)
         if row.disc_id == (disc.pk if disc else None):
             raise Refused(_("That is in the drive already.") if disc else _("The drive is empty already."))
         boot_from = BootFrom.DISC if disc else BootFrom.DISK
-        return _change(row, Kind.INSERT_DISC, by, disc=disc, boot_from=boot_from)
+        return change(row, Kind.INSERT_DISC, by, disc=disc, boot_from=boot_from)
+
+
+def operation_cancel(*, machine: Machine, by: User) -> Operation:
+    """End what is under way early; nothing of it is left. Raises Refused where it has ended, or cannot be ended."""
+    with transaction.atomic():
+        row = wanted(machine, whatever_goes_on=True)
+        open_ones = row.operations.filter(state__in=OPEN_STATES, kind__in=CANCELLABLE)
+        if not open_ones.exists():
+            raise Refused(_("There is nothing under way that could be cancelled."))
+        return change(row, Kind.CANCEL, by)
 
 
 def machine_delete(*, machine: Machine, name: str, by: User) -> Operation:
@@ -150,7 +157,7 @@ def machine_delete(*, machine: Machine, name: str, by: User) -> Operation:
         row = Machine.objects.select_for_update(of=("self",)).select_related("host").get(pk=machine.pk)
         if unicodedata.normalize("NFC", name.strip()) != row.name:
             raise Refused(_("The name does not match. Nothing was deleted."), "name")
-        return _change(row, Kind.DELETE, by, power=Power.GONE, stop_mode=StopMode.FORCE)
+        return change(row, Kind.DELETE, by, power=Power.GONE, stop_mode=StopMode.FORCE)
 
 
 def clean_name(raw: str) -> str:
@@ -183,53 +190,3 @@ def _choose_host(needs: Needs) -> Candidate:
             raise Refused(words % {"most": most // 1024}, "disk_gib")
         case _:
             raise Refused(_("No host is reachable now, so nothing was made. Try again in a minute."))
-
-
-def _wanted(machine: Machine) -> Machine:
-    """The machine's row, locked, unless it is being deleted."""
-    row = Machine.objects.select_for_update(of=("self",)).select_related("host", "disc").get(pk=machine.pk)
-    if row.power == Power.GONE:
-        raise Refused(_("The machine is being deleted."))
-    return row
-
-
-def _running(machine: Machine) -> Machine:
-    row = _wanted(machine)
-    if row.observed != Observed.RUNNING:
-        raise Refused(_("The machine is not running."))
-    return row
-
-
-def _starts(row: Machine) -> bool:
-    """The newest wish is that it runs, and its host has not carried it out yet."""
-    newest = row.operations.filter(generation=row.generation)
-    return newest.filter(kind__in=STARTING, state__in=OPEN_STATES).exists()
-
-
-def _change(row: Machine, kind: Kind, by: User, **changes: object) -> Operation:
-    """Write a new generation of what is wanted, and its operation."""
-    for field, value in changes.items():
-        setattr(row, field, value)
-    row.generation += 1
-    row.save(update_fields=[*changes, "generation"])
-    return _record(row, kind, by)
-
-
-def _record(machine: Machine, kind: Kind, by: User) -> Operation:
-    operation = Operation(
-        kind=kind,
-        machine=machine,
-        machine_name=machine.name,
-        host=machine.host,
-        requested_by=by,
-        generation=machine.generation,
-    )
-    operation.message = ApplyMachine(operation_id=operation.pk, spec=spec_of(machine)).to_wire()
-    operation.save(force_insert=True)
-    dispatch.send_on_commit(operation)
-    _tell(machine.pk)
-    return operation
-
-
-def _tell(machine_id: UUID) -> None:
-    transaction.on_commit(lambda: publish.machine_changed(machine_id))

@@ -28,7 +28,7 @@ def test_killed_at_any_step_of_creating_it_ends_with_one_running_machine(
     host.start()
     disks = (
         Disk(id=uuid4(), size_bytes=64 * 1024 * 1024, kind=DiskKind.GROWING),
-        Disk(id=uuid4(), size_bytes=64 * 1024 * 1024, kind=DiskKind.FIXED),
+        Disk(id=uuid4(), size_bytes=64 * 1024 * 1024, kind=DiskKind.FIXED, slot=1),
     )
     disc = host.put_disc(uuid4(), guest_disc("idle"))
     machine = wishes.spec(disks=disks, memory_mib=64, disc=disc)

@@ -53,7 +53,7 @@ def test_a_growing_disk_is_qcow2_of_the_whole_size_and_takes_next_to_nothing(sma
     size = 40 * 1024 * MIB  # far more than the host has
     disk = DiskSpec(id=uuid4(), size_bytes=size, kind=DiskKind.GROWING)
     machine = small.done(wishes.spec(memory_mib=64, disks=(disk,)))
-    path = small.host.folder(machine.machine_id).disk(disk)
+    path = small.host.disk_file(machine.machine_id, disk)
     info = json.loads(
         subprocess.run(
             ("qemu-img", "info", "--force-share", "--output=json", str(path)),
@@ -73,7 +73,7 @@ def test_a_fixed_disk_is_raw_with_all_of_its_room_reserved(small: Standing) -> N
     disk = DiskSpec(id=uuid4(), size_bytes=100 * MIB, kind=DiskKind.FIXED)
     before = _free_mib(small)
     machine = small.done(wishes.spec(memory_mib=64, disks=(disk,)))
-    path = small.host.folder(machine.machine_id).disk(disk)
+    path = small.host.disk_file(machine.machine_id, disk)
     assert path.stat().st_size == disk.size_bytes
     assert path.stat().st_blocks * 512 >= disk.size_bytes
     assert before - _free_mib(small) >= 100
@@ -89,7 +89,7 @@ def test_a_fixed_disk_without_room_is_refused_before_anything_is_left(
 ) -> None:
     traces, free = small.traces(), _free_mib(small)
     first = DiskSpec(id=uuid4(), size_bytes=8 * MIB, kind=DiskKind.GROWING)
-    second = DiskSpec(id=uuid4(), size_bytes=size_mib * MIB, kind=DiskKind.FIXED)
+    second = DiskSpec(id=uuid4(), size_bytes=size_mib * MIB, kind=DiskKind.FIXED, slot=1)
     machine = wishes.spec(memory_mib=64, disks=(first, second))
     end = small.apply(machine)
     assert end.error is not None
@@ -101,9 +101,9 @@ def test_a_fixed_disk_without_room_is_refused_before_anything_is_left(
     assert free - _free_mib(small) <= 1
     # With a size that fits the same machine is made: the disk that was finished before is kept.
     smaller = second.model_copy(update={"size_bytes": 64 * MIB})
-    made = folder.disk(first).stat().st_ino
+    made = small.host.disk_file(machine.machine_id, first).stat().st_ino
     machine = small.done(wishes.later(machine, disks=(first, smaller)))
-    assert folder.disk(first).stat().st_ino == made
+    assert small.host.disk_file(machine.machine_id, first).stat().st_ino == made
     small.delete(machine)
     _assert_it_goes_on(small, neighbour)
 
@@ -142,7 +142,7 @@ def test_what_the_guest_wrote_is_there_after_a_forced_off(small: Standing) -> No
     machine = small.done(wishes.spec(disks=(disk,), disc=small.host.put_disc(uuid4(), guest_disc("writer"))))
     assert small.host.heard(machine.machine_id, "found") == "nothing"
     small.host.heard(machine.machine_id, "written")
-    path = small.host.folder(machine.machine_id).disk(disk)
+    path = small.host.disk_file(machine.machine_id, disk)
     assert path.stat().st_blocks * 512 > 4 * MIB
     off = small.done(wishes.later(machine, power=Power.OFF, stop_mode=StopMode.FORCE))
     small.host.folder(machine.machine_id).console_log.unlink()

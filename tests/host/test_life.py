@@ -80,7 +80,7 @@ def test_from_the_installation_to_a_forced_off(place: Standing) -> None:
 
 def test_a_wish_to_be_off_makes_the_disk_and_starts_nothing(place: Standing) -> None:
     machine = place.done(wishes.spec(power=Power.OFF, run=0))
-    assert place.host.folder(machine.machine_id).disk(machine.disks[0]).exists()
+    assert place.host.disk_file(machine.machine_id, machine.disks[0]).exists()
     assert place.traces() == {}
     seen = place.ear.observed(machine.machine_id, lambda m: m.power is Observed.OFF)
     assert seen.reason is EndReason.NEVER_STARTED

@@ -62,7 +62,7 @@ def running() -> Iterator[Running]:
             disc=host.put_disc(uuid4(), guest_disc("address")),
             disks=(
                 DiskSpec(id=uuid4(), size_bytes=64 * MIB, kind=DiskKind.GROWING),
-                DiskSpec(id=uuid4(), size_bytes=64 * MIB, kind=DiskKind.FIXED),
+                DiskSpec(id=uuid4(), size_bytes=64 * MIB, kind=DiskKind.FIXED, slot=1),
             ),
         )
         wish = wishes.wish(machine)
@@ -163,7 +163,7 @@ def test_its_sockets_and_disks_are_closed_to_everybody_else(running: Running) ->
     folder, uid, gid = running.folder, running.config.uid, running.config.gid
     assert _mode(folder.root) == (0, gid, 0o710)
     assert _mode(folder.run) == (uid, gid, 0o700)
-    disks = [folder.disk(disk) for disk in running.machine.disks]
+    disks = [running.host.disk_file(running.machine.machine_id, disk) for disk in running.machine.disks]
     assert [_mode(disk) for disk in disks] == [(uid, gid, 0o600)] * 2
     sockets = (
         folder.qmp_socket, folder.events_socket, folder.vnc_socket, folder.serial_socket, folder.agent_socket,
@@ -180,7 +180,11 @@ def test_its_sockets_and_disks_are_closed_to_everybody_else(running: Running) ->
 def test_another_account_reaches_neither_screen_nor_monitor_nor_disk(running: Running) -> None:
     other = pwd.getpwnam("nobody")
     folder = running.folder
-    paths = [folder.vnc_socket, folder.qmp_socket, *(folder.disk(disk) for disk in running.machine.disks)]
+    paths = [
+        folder.vnc_socket,
+        folder.qmp_socket,
+        *(running.host.disk_file(running.machine.machine_id, disk) for disk in running.machine.disks),
+    ]
     child = os.fork()
     if child == 0:  # as that account, without any privilege
         os.setgroups([])

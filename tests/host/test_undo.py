@@ -142,7 +142,8 @@ def test_a_machine_for_which_the_memory_does_not_suffice_is_not_started(place: S
 
 def test_a_machine_that_cannot_be_described_to_qemu_leaves_no_cable_behind(place: Standing) -> None:
     disks = tuple(
-        DiskSpec(id=uuid4(), size_bytes=MIB, kind=DiskKind.GROWING, bus=DiskBus.SATA) for _ in range(6)
+        DiskSpec(id=uuid4(), size_bytes=MIB, kind=DiskKind.GROWING, bus=DiskBus.SATA, slot=slot)
+        for slot in range(6)
     )
     machine = wishes.spec(memory_mib=64, disks=disks)
     end = place.apply(machine)

@@ -14,9 +14,9 @@ from tests.lab.broker import Broker
 from tests.lab.network import OUTSIDE, HostNetwork
 from tests.lab.processes import QEMU, end_processes_of, processes_of
 from tests.lab.waiting import wait_for
-from workers.contract.spec import DiscSpec
+from workers.contract.spec import DiscSpec, DiskSpec
 from workers.host.locks import is_held
-from workers.plan.names import MachineFolder, StateFolder
+from workers.plan.names import MachineFolder, StateFolder, disk_file_name
 
 FLEET_KEY = "a key for tests only"
 ROOT = Path(__file__).parents[2]
@@ -115,6 +115,10 @@ class LabHost:
     def folder(self, machine_id: UUID) -> MachineFolder:
         """Where the machine lies."""
         return self.state.machine(machine_id)
+
+    def disk_file(self, machine_id: UUID, disk: DiskSpec) -> Path:
+        """Where a disk beside its machine lies."""
+        return self.folder(machine_id).root / disk_file_name(disk.id, disk.kind)
 
     def said(self, machine_id: UUID) -> dict[str, str]:
         """What the test guest has said on its serial port so far; a later word replaces an earlier one."""

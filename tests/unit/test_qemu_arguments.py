@@ -31,6 +31,7 @@ from workers.plan.qemu import HostChoices, qemu_argv
 
 FOLDER = MachineFolder(Path("/var/lib/offshoot/host/machines/5c0f0000-0000-4000-8000-000000000001"))
 DISK = DiskSpec(id=UUID("d15c0000-0000-4000-8000-000000000001"), size_bytes=8 * GIB, kind=DiskKind.GROWING)
+FILES = {DISK.id: FOLDER.root / f"{DISK.id}.qcow2"}
 NIC = NicSpec(network=PRIVATE, mac="52:54:00:00:00:0a", address=IPv4Address("192.168.57.10"))
 DISC = DiscSpec(image_id=UUID("1a9e0000-0000-4000-8000-000000000001"), size_bytes=1000, sha256="0" * 64)
 
@@ -59,6 +60,7 @@ def choices(**changes: object) -> HostChoices:
         "folder": FOLDER,
         "tap_fds": (7,),
         "disc": Path("/var/lib/offshoot/host/images/1a9e.iso"),
+        "disk_files": FILES,
     }
     return HostChoices(**(fields | changes))  # type: ignore[arg-type]
 
@@ -176,7 +178,16 @@ def test_no_name_becomes_an_option_or_a_second_property(name: str) -> None:
 @given(folder=hostile.filter(lambda text: "/" not in text and text not in (".", "..")))
 def test_no_path_becomes_a_second_property(folder: str) -> None:
     place = MachineFolder(Path("/srv") / folder)
-    argv = list(qemu_argv(machine(), choices(folder=place, disc=Path("/srv") / folder / "disc.iso")))
+    argv = list(
+        qemu_argv(
+            machine(),
+            choices(
+                folder=place,
+                disc=Path("/srv") / folder / "disc.iso",
+                disk_files={DISK.id: Path("/srv") / folder / "d"},
+            ),
+        )
+    )
     for option, value in itertools.pairwise(argv):
         if option == "-chardev":
             assert [key for key, _ in properties(value)] == ["socket", "id", "path", "server", "wait"]

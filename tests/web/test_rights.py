@@ -74,6 +74,7 @@ RULES: dict[str, Rule] = {
     "machines:force-off": change(302, 404, 302, 302),
     "machines:finish-installation": change(302, 404, 302, 302),
     "machines:insert-disc": change(302, 404, 302, 302),
+    "machines:cancel": change(302, 404, 302, 302),
     "machines:delete": change(302, 404, 302, 302),
     "console:ticket": change(302, 404, 200, 200),
     "images:library": reading(302, 200, 200, 200),

@@ -46,6 +46,15 @@ class CpuFacts(Message):
     kvm_device_opens: bool
 
 
+class PlaceFacts(Message):
+    """A folder for disks (a pool) or for backups, by its name; sizes in MiB."""
+
+    name: str
+    total_mib: int = Field(ge=0)
+    free_mib: int = Field(ge=0)
+    problem: str = Field(default="", description="why it cannot be used now, empty where it can")
+
+
 class HostFacts(Message):
     """What changes seldom; gathered when the worker starts."""
 
@@ -65,4 +74,6 @@ class HostUsage(Message):
     memory_free_mib: int = Field(ge=0)
     disk_total_mib: int = Field(ge=0)
     disk_free_mib: int = Field(ge=0)
+    pools: tuple[PlaceFacts, ...] = Field(default=(), description="folders for disks beside the host's own")
+    backup_places: tuple[PlaceFacts, ...] = ()
     load: float = Field(ge=0, description="the one-minute load average")

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
+from workers.contract.acts import Act
 from workers.contract.errors import ErrorCode
 from workers.contract.host import HostFacts, HostUsage
+from workers.contract.jobs import Facts, Job
 from workers.contract.spec import MachineSpec
 from workers.contract.version import Message
 
@@ -17,6 +19,7 @@ HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}
 
 PORTAL_QUEUE = "portal"
 TASK_APPLY = "offshoot.apply"
+TASK_JOB = "offshoot.job"
 TASK_FORGET_IMAGE = "offshoot.forget_image"
 TASK_PROGRESS = "offshoot.progress"
 TASK_OBSERVED = "offshoot.observed"
@@ -29,16 +32,40 @@ def host_queue(host: str) -> str:
 
 
 class Step(StrEnum):
-    """The steps of applying a spec, in the order in which they happen."""
+    """The steps of applying a spec, of an act and of a job."""
 
     FETCH_DISC = "fetch_disc"
+    FETCH_IMAGE = "fetch_image"
     MAKE_DISKS = "make_disks"
+    CONVERT_DISKS = "convert_disks"
+    RESIZE_DISKS = "resize_disks"
+    MAKE_SEED = "make_seed"
     PREPARE_NETWORK = "prepare_network"
     LAUNCH = "launch"
+    WAKE = "wake"
     CHANGE_DISC = "change_disc"
+    CHANGE_DEVICES = "change_devices"
+    CHANGE_MEMORY = "change_memory"
+    PAUSE = "pause"
+    RESUME = "resume"
+    SAVE = "save"
+    DISCARD_SAVED = "discard_saved"
     ASK_GUEST = "ask_guest"
     STOP = "stop"
     REMOVE = "remove"
+    RESET = "reset"
+    TAKE_SNAPSHOT = "take_snapshot"
+    REVERT_TO_SNAPSHOT = "revert_to_snapshot"
+    DELETE_SNAPSHOT = "delete_snapshot"
+    FREEZE_DISKS = "freeze_disks"
+    TAKE_BACKUP = "take_backup"
+    VERIFY_BACKUP = "verify_backup"
+    DELETE_BACKUP = "delete_backup"
+    EXPORT_MACHINE = "export_machine"
+    SEND_EXPORT = "send_export"
+    SET_PASSWORD = "set_password"  # noqa: S105  a step
+    CHECK_IMAGE = "check_image"
+    FORGET_BASE = "forget_base"
 
 
 class StepState(StrEnum):
@@ -76,10 +103,18 @@ class ErrorReport(Message):
 
 
 class ApplyMachine(Message):
-    """Portal to host: make the host match this spec, on behalf of this operation."""
+    """Portal to host: make the host match this spec, then carry out the act if there is one, for this operation."""
 
     operation_id: UUID
     spec: MachineSpec
+    act: Act | None = None
+
+
+class DoJob(Message):
+    """Portal to host: do this, which belongs to no machine. Sent again until its end is heard; doing it twice is harmless."""
+
+    operation_id: UUID
+    job: Job
 
 
 class ForgetImage(Message):
@@ -95,12 +130,13 @@ class Progress(Message):
     """
 
     operation_id: UUID
-    machine_id: UUID
+    machine_id: UUID | None = Field(description="None for a job")
     generation: int
     sequence: int
     state: OperationState
     steps: tuple[StepReport, ...] = ()
     error: ErrorReport | None = None
+    facts: Facts | None = Field(default=None, description="what came out of it, where something did")
 
 
 class Observed(StrEnum):
@@ -109,7 +145,17 @@ class Observed(StrEnum):
     RUNNING = "running"
     OFF = "off"
     PAUSED = "paused"
+    SAVED = "saved"
     GONE = "gone"
+
+
+class PauseReason(StrEnum):
+    """Why a machine stands still: a person paused it, its disk failed, the host's disk is full, its kernel panicked."""
+
+    PERSON = "person"
+    IO_ERROR = "io_error"
+    NO_SPACE = "no_space"
+    PANIC = "panic"
 
 
 class EndReason(StrEnum):
@@ -132,6 +178,23 @@ class NicFacts(Message):
     leased_address: str | None = Field(description="what DHCP gave out, None until the guest asked")
 
 
+class AgentState(StrEnum):
+    """Whether the guest's agent can be spoken to."""
+
+    ABSENT = "absent"
+    SILENT = "silent"
+    ANSWERS = "answers"
+
+
+class AgentFacts(Message):
+    """What the guest itself says, by its agent. Addresses without those of its loopback."""
+
+    state: AgentState
+    system: str = Field(default="", max_length=200, description="name and version of its operating system")
+    host_name: str = Field(default="", max_length=255)
+    addresses: tuple[str, ...] = Field(default=(), max_length=64)
+
+
 class UnderTheHood(Message):
     """What an expert wants to see: what was really run."""
 
@@ -150,9 +213,17 @@ class MachineObserved(Message):
     machine_id: UUID
     generation: int
     sequence: int
+    run: int = Field(default=0, ge=0, description="the newest start that the host knows of")
     power: Observed
+    paused_for: PauseReason | None = None
     reason: EndReason | None = None
     exit_detail: str = ""
+    guest_resets: int = Field(default=0, ge=0, description="how often the guest restarted itself in this run")
+    pending: tuple[str, ...] = Field(
+        default=(), description="what of the spec counts only from the next start on"
+    )
+    memory_now_mib: int | None = Field(default=None, description="what the balloon leaves to the guest")
+    agent: AgentFacts | None = None
     accelerator: str | None = None
     nics: tuple[NicFacts, ...] = ()
     operation: Progress | None = None

@@ -9,22 +9,26 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
+from workers.contract.disks import GIB, MIB, DiscSpec, DiskBus, DiskKind, DiskSpec
 from workers.contract.version import Message
 
-MIB = 1024 * 1024
-GIB = 1024 * MIB
+__all__ = [
+    "GIB", "MIB", "Autostart", "BootFrom", "DiscSpec", "DiskBus", "DiskKind", "DiskSpec", "Firmware", "GuestKind",
+    "MachineSpec", "NetworkSpec", "NicModel", "NicSpec", "Power", "SeedSpec", "StopMode",
+]  # fmt: skip
 
 MacAddress = Annotated[str, StringConstraints(pattern=r"^52:54:00(:[0-9a-f]{2}){3}$")]
 """A MAC of the range that qemu guests use; the first octet is unicast and locally administered."""
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MachineName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 
 class Power(StrEnum):
-    """The wanted state of a machine."""
+    """The wanted state of a machine. `saved`: its memory lies in a file, and it goes on from there when it runs again."""
 
     RUNNING = "running"
+    PAUSED = "paused"
+    SAVED = "saved"
     OFF = "off"
     GONE = "gone"
 
@@ -34,20 +38,6 @@ class StopMode(StrEnum):
 
     ASK = "ask"
     FORCE = "force"
-
-
-class DiskKind(StrEnum):
-    """`growing` is qcow2 and takes what is written; `fixed` is raw with all of its room reserved at once."""
-
-    GROWING = "growing"
-    FIXED = "fixed"
-
-
-class DiskBus(StrEnum):
-    """The controller a guest sees: paravirtual, or emulated for guests without a driver."""
-
-    VIRTIO = "virtio"
-    SATA = "sata"
 
 
 class NicModel(StrEnum):
@@ -64,21 +54,38 @@ class BootFrom(StrEnum):
     DISK = "disk"
 
 
-class DiskSpec(Message):
-    """One disk of a machine."""
+class Firmware(StrEnum):
+    """What starts the machine's system. `uefi_secure` starts only what a known key has signed (Secure Boot)."""
 
-    id: UUID
-    size_bytes: int = Field(ge=MIB, le=64 * 1024 * GIB, multiple_of=MIB)
-    kind: DiskKind
-    bus: DiskBus = DiskBus.VIRTIO
+    BIOS = "bios"
+    UEFI = "uefi"
+    UEFI_SECURE = "uefi_secure"
 
 
-class DiscSpec(Message):
-    """The installation disc in the drive; the host fetches it from the portal's library by this id."""
+class GuestKind(StrEnum):
+    """What kind of system it is for: which imitated hardware and clock it finds."""
 
-    image_id: UUID
-    size_bytes: int = Field(gt=0, le=1024 * GIB)
-    sha256: Sha256
+    LINUX = "linux"
+    WINDOWS = "windows"
+    OTHER = "other"
+
+
+class Autostart(StrEnum):
+    """What happens to the machine when its host has been restarted."""
+
+    AS_BEFORE = "as_before"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class SeedSpec(Message):
+    """What a cloud image reads at its first start (cloud-init, NoCloud). `password_hash` is a crypt(5) hash."""
+
+    user: str = Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")
+    ssh_keys: tuple[str, ...] = Field(default=(), max_length=20)
+    password_hash: str = Field(default="", max_length=512, pattern=r"^(\$[0-9a-zA-Z./$,=-]+)?$")
+    host_name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    packages: tuple[str, ...] = Field(default=(), max_length=50)
 
 
 class NetworkSpec(Message):
@@ -106,6 +113,7 @@ class NicSpec(Message):
     mac: MacAddress
     address: IPv4Address
     model: NicModel = NicModel.VIRTIO
+    slot: int = Field(default=0, ge=0, le=7)
 
     @model_validator(mode="after")
     def _the_address_is_a_guests(self) -> NicSpec:
@@ -119,7 +127,9 @@ class NicSpec(Message):
 class MachineSpec(Message):
     """One machine, whole. Applying it twice changes nothing; an older generation never undoes a newer one.
 
-    `run` counts the starts that a person asked for: a running machine of an earlier run is restarted.
+    `run` counts the starts that a person asked for: a running machine of an earlier run is restarted. `memory_mib` is
+    what it has, `memory_most_mib` what it can be given while it runs (None: no more). `boot_slot` is the disk that is
+    tried first. `seed` is made when the machine is.
     """
 
     machine_id: UUID
@@ -130,7 +140,25 @@ class MachineSpec(Message):
     name: MachineName
     cpus: int = Field(ge=1, le=256)
     memory_mib: int = Field(ge=64, le=4 * 1024 * 1024)
+    memory_most_mib: int | None = Field(default=None, ge=64, le=4 * 1024 * 1024)
+    guest: GuestKind = GuestKind.LINUX
+    firmware: Firmware = Firmware.BIOS
+    tpm: bool = False
+    autostart: Autostart = Autostart.AS_BEFORE
     disks: tuple[DiskSpec, ...] = Field(max_length=16)
     disc: DiscSpec | None = None
+    second_disc: DiscSpec | None = None
     boot_from: BootFrom = BootFrom.DISC
+    boot_slot: int = Field(default=0, ge=0, le=15)
+    seed: SeedSpec | None = None
     nics: tuple[NicSpec, ...] = Field(max_length=8)
+
+    @model_validator(mode="after")
+    def _slots_are_used_once(self) -> MachineSpec:
+        for what in (self.disks, self.nics):
+            slots = [each.slot for each in what]
+            if len(set(slots)) != len(slots):
+                raise ValueError("two devices are in one slot")
+        if self.memory_most_mib is not None and self.memory_most_mib < self.memory_mib:
+            raise ValueError("the machine has more memory than it can have")
+        return self

@@ -9,8 +9,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workers.contract.errors import MessageError, VersionError
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 """Raised with every change that an older reader would misunderstand."""
+
+READABLE_VERSIONS = (1, 2)
+"""Version 2 only added fields that may be left out, so what a host wrote down under version 1 is still understood."""
 
 
 class Message(BaseModel):
@@ -34,7 +37,7 @@ def from_wire(model: type[M], wire: object) -> M:
     if not isinstance(wire, dict):
         raise MessageError("the message is not an object")
     version = wire.get("version")
-    if version != CONTRACT_VERSION:
+    if version not in READABLE_VERSIONS or isinstance(version, bool):
         raise VersionError(f"message of version {version!r}, this side speaks {CONTRACT_VERSION}")
     try:
         # Strict mode takes a UUID or an enum from JSON text but not from a Python str.

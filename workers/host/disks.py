@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.spec import DiskKind, DiskSpec
-from workers.host.commands import run
+from workers.host.commands import CommandError, run
 from workers.killpoints import reached
 from workers.plan.disks import create_argv
 
@@ -23,17 +23,28 @@ class DiskError(OffshootError):
     code = ErrorCode.DISK_FAILED
 
 
-def make_disk(disk: DiskSpec, path: Path, *, uid: int, gid: int, progress: Callable[[int], None]) -> None:
+def make_disk(
+    disk: DiskSpec,
+    path: Path,
+    *,
+    uid: int,
+    gid: int,
+    progress: Callable[[int], None],
+    fill: Callable[[Path], None] | None = None,
+) -> None:
     """Make the file of `disk` at `path`, readable by qemu's account alone; does nothing where it is there.
 
-    `progress` is told per cent. Raises DiskError, with code DISK_FULL where a fixed disk has no room.
+    It is empty unless `fill` makes the file it is given, of the disk's kind and size. `progress` is told per cent.
+    Raises DiskError, with code DISK_FULL where there is no room; what `fill` raises with a code of its own keeps it.
     """
     if path.exists():
         return
     draft = path.with_suffix(path.suffix + ".part")
     draft.unlink(missing_ok=True)
     try:
-        if disk.kind is DiskKind.GROWING:
+        if fill is not None:
+            fill(draft)
+        elif disk.kind is DiskKind.GROWING:
             run(create_argv(disk, draft), seconds=30)
         else:
             _reserve(draft, disk.size_bytes, progress)
@@ -51,6 +62,8 @@ def make_disk(disk: DiskSpec, path: Path, *, uid: int, gid: int, progress: Calla
         raise DiskError(str(exc), code=code) from exc
     except OffshootError as exc:
         draft.unlink(missing_ok=True)
+        if not isinstance(exc, CommandError):
+            raise
         full = os.strerror(errno.ENOSPC) in exc.detail
         raise DiskError(exc.detail, code=ErrorCode.DISK_FULL if full else ErrorCode.DISK_FAILED) from exc
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from workers.contract.spec import DiskKind, DiskSpec, NicSpec
+from workers.contract.disks import DiskKind
+from workers.contract.spec import NicSpec
 
 
 def bridge_name(network_id: UUID) -> str:
@@ -28,6 +29,11 @@ def bridge_mac(network_id: UUID) -> str:
     """A fixed, locally administered address, so that guests keep their ARP entry when taps come and go."""
     digits = network_id.hex
     return "02:" + ":".join(digits[i : i + 2] for i in range(0, 10, 2))
+
+
+def disk_file_name(disk_id: UUID, kind: DiskKind) -> str:
+    """A disk's file is named after its id and what it is."""
+    return f"{disk_id}.{'qcow2' if kind is DiskKind.GROWING else 'raw'}"
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,6 @@ class MachineFolder:
         """What the running qemu was started with."""
         return self.root / "launched.json"
 
-    def disk(self, disk: DiskSpec) -> Path:
-        """The file of a disk."""
-        return self.root / f"{disk.id}.{'qcow2' if disk.kind is DiskKind.GROWING else 'raw'}"
-
 
 @dataclass(frozen=True)
 class StateFolder:
@@ -136,6 +138,11 @@ class StateFolder:
     def images(self) -> Path:
         """Discs fetched from the library."""
         return self.root / "images"
+
+    @property
+    def bases(self) -> Path:
+        """Frozen disks on which others stand."""
+        return self.root / "bases"
 
     @property
     def networks(self) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 from workers.contract.spec import (
     MIB,
@@ -46,7 +47,8 @@ _SATA_PORTS = 6
 class HostChoices:
     """What the host adds to the spec: what works on it, and where things lie.
 
-    `tap_fds` are the open taps, one a card, as numbers that qemu inherits; `disc` is the cached image's path.
+    `disk_files` says where each disk lies, `disc` where the cached disc; `tap_fds` are the open taps, one a card, as
+    numbers that qemu inherits.
     """
 
     accelerator: Accelerator
@@ -55,6 +57,7 @@ class HostChoices:
     folder: MachineFolder
     tap_fds: tuple[int, ...]
     disc: Path | None
+    disk_files: Mapping[UUID, Path]
 
 
 def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
@@ -99,15 +102,11 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
             **{"free-page-reporting": True},
         ),
         *_disc(spec, host),
+        *(argument for disk in spec.disks for argument in _disk(disk, spec, host)),
         *(
             argument
-            for position, disk in enumerate(spec.disks)
-            for argument in _disk(position, disk, spec, host)
-        ),
-        *(
-            argument
-            for position, nic in enumerate(spec.nics)
-            for argument in _nic(position, nic, host.tap_fds[position])
+            for nic, tap_fd in zip(spec.nics, host.tap_fds, strict=True)
+            for argument in _nic(nic, tap_fd)
         ),
     )
 
@@ -153,15 +152,15 @@ def _disc(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
     return ("-blockdev", _json(disc_blockdev(host.disc)), *_device("ide-cd", **drive, drive="disc"))
 
 
-def _disk(position: int, disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
-    name = f"disk{position}"
+def _disk(disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    name = f"disk{disk.slot}"
     growing = disk.kind is DiskKind.GROWING
     # A fixed disk keeps its room: passing discards down would give it back to the host.
     discard = "unmap" if growing else "ignore"
     file = {
         "driver": "file",
         "node-name": f"{name}-file",
-        "filename": str(host.folder.disk(disk)),
+        "filename": str(host.disk_files[disk.id]),
         "aio": host.asynchronous_io,
         "cache": {"direct": host.direct_io},
         "discard": discard,
@@ -177,12 +176,12 @@ def _disk(position: int, disk: DiskSpec, spec: MachineSpec, host: HostChoices) -
     properties: dict[str, object] = {
         "id": f"{name}-device",
         "drive": name,
-        "bootindex": position + (2 if spec.boot_from is BootFrom.DISC else 1),
+        "bootindex": _boot_rank(disk, spec) + (2 if spec.boot_from is BootFrom.DISC else 1),
         "serial": disk.id.hex[:20],
     }
     blockdevs = ("-blockdev", _json(file), "-blockdev", _json(image))
     if disk.bus is DiskBus.SATA:
-        port = 1 + sum(1 for other in spec.disks[:position] if other.bus is DiskBus.SATA)
+        port = 1 + sum(1 for other in spec.disks if other.bus is DiskBus.SATA and other.slot < disk.slot)
         if port >= _SATA_PORTS:
             raise ValueError(f"more than {_SATA_PORTS - 1} SATA disks")
         return (*blockdevs, *_device("ide-hd", **properties, bus=f"ide.{port}"))
@@ -193,14 +192,20 @@ def _disk(position: int, disk: DiskSpec, spec: MachineSpec, host: HostChoices) -
             "virtio-blk-pci",
             **properties,
             bus="pcie.0",
-            addr=_slot(_SLOT_FIRST_DISK + position),
+            addr=_slot(_SLOT_FIRST_DISK + disk.slot),
             iothread=f"{name}-thread",
         ),
     )
 
 
-def _nic(position: int, nic: NicSpec, tap_fd: int) -> tuple[str, ...]:
-    name = f"nic{position}"
+def _boot_rank(disk: DiskSpec, spec: MachineSpec) -> int:
+    """0 for the disk that is tried first, then the others by their slots."""
+    order = sorted(spec.disks, key=lambda each: (each.slot != spec.boot_slot, each.slot))
+    return order.index(disk)
+
+
+def _nic(nic: NicSpec, tap_fd: int) -> tuple[str, ...]:
+    name = f"nic{nic.slot}"
     driver = "virtio-net-pci" if nic.model is NicModel.VIRTIO else "e1000"
     return (
         *("-netdev", _json({"type": "tap", "id": name, "fd": str(tap_fd)})),
@@ -211,7 +216,7 @@ def _nic(position: int, nic: NicSpec, tap_fd: int) -> tuple[str, ...]:
             netdev=name,
             mac=nic.mac,
             bus="pcie.0",
-            addr=_slot(_SLOT_FIRST_NIC + position),
+            addr=_slot(_SLOT_FIRST_NIC + nic.slot),
             romfile="",
         ),
     )

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workers.contract.acts import Act
 from workers.contract.messages import Step
 from workers.contract.spec import MachineSpec, Power, StopMode
+
+ACT_STEPS: dict[str, tuple[Step, ...]] = {
+    "reset": (Step.RESET,),
+    "take_snapshot": (Step.TAKE_SNAPSHOT,),
+    "revert_to_snapshot": (Step.REVERT_TO_SNAPSHOT,),
+    "delete_snapshot": (Step.DELETE_SNAPSHOT,),
+    "freeze_disks": (Step.FREEZE_DISKS,),
+    "take_backup": (Step.TAKE_BACKUP,),
+    "export_machine": (Step.EXPORT_MACHINE, Step.SEND_EXPORT),
+    "set_password": (Step.SET_PASSWORD,),
+}
 
 
 @dataclass(frozen=True)
@@ -22,8 +34,12 @@ class Found:
     ended_run: int | None
 
 
-def steps_for(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
-    """The steps from `found` to `spec`; empty where there is nothing to do."""
+def steps_for(spec: MachineSpec, found: Found, act: Act | None = None) -> tuple[Step, ...]:
+    """The steps from `found` to `spec`, then those of the act; empty where there is nothing to do."""
+    return (*_to_match(spec, found), *(ACT_STEPS[act.kind] if act else ()))
+
+
+def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
     runs = found.running_run is not None
     stop = (Step.ASK_GUEST,) if spec.stop_mode is StopMode.ASK else (Step.STOP,)
     if spec.power is Power.GONE:

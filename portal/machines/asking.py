@@ -1,0 +1,108 @@
+"""How anything is asked of a host: the row locked, the change and its Operation in one transaction, sent on commit."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from portal.accounts.models import User
+from portal.activity.models import EXCLUSIVE, OPEN_STATES, STARTING, Kind, Operation
+from portal.fleet.models import Host
+from portal.live import publish
+from portal.machines import dispatch
+from portal.machines.models import Machine
+from portal.machines.specs import spec_of
+from portal.refusal import Refused
+from workers.contract.acts import Act
+from workers.contract.jobs import Job
+from workers.contract.messages import ApplyMachine, DoJob, Observed
+from workers.contract.spec import MachineSpec, Power
+
+
+def wanted(machine: Machine, *, whatever_goes_on: bool = False) -> Machine:
+    """The machine's row, locked. Raises Refused where it is being deleted, or where something goes on that has to end first."""
+    row = Machine.objects.select_for_update(of=("self",)).select_related("host", "disc").get(pk=machine.pk)
+    if row.power == Power.GONE:
+        raise Refused(_("The machine is being deleted."))
+    busy = None if whatever_goes_on else exclusive(row)
+    if busy is not None:
+        words = _(
+            "“%(what)s” is under way for this machine. Wait for its end, or cancel it. Nothing was changed."
+        )
+        raise Refused(words % {"what": busy.get_kind_display()})
+    return row
+
+
+def exclusive(row: Machine) -> Operation | None:
+    """What is under way and has to end before anything else is asked."""
+    return row.operations.filter(kind__in=EXCLUSIVE, state__in=OPEN_STATES).first()
+
+
+def running(machine: Machine) -> Machine:
+    row = wanted(machine)
+    if row.observed != Observed.RUNNING:
+        raise Refused(_("The machine is not running."))
+    return row
+
+
+def is_starting(row: Machine) -> bool:
+    """The newest wish is that it runs, and its host has not carried it out yet."""
+    newest = row.operations.filter(generation=row.generation)
+    return newest.filter(kind__in=STARTING, state__in=OPEN_STATES).exists()
+
+
+def change(
+    row: Machine,
+    kind: Kind,
+    by: User | None,
+    *,
+    act: Act | None = None,
+    about: UUID | None = None,
+    **changes: object,
+) -> Operation:
+    """Write a new generation of what is wanted, and its operation; `act` is done once with it, `about` is what it is about."""
+    for field, value in changes.items():
+        setattr(row, field, value)
+    row.generation += 1
+    row.save(update_fields=[*changes, "generation"])
+    return record(row, kind, by, act=act, about=about)
+
+
+def record(
+    machine: Machine,
+    kind: Kind,
+    by: User | None,
+    *,
+    act: Act | None = None,
+    about: UUID | None = None,
+    after: Operation | None = None,
+    spec: MachineSpec | None = None,
+) -> Operation:
+    """The operation of a machine's newest generation, in the outbox; sent when `after` is done. `spec`: another than its rows'."""
+    operation = Operation(
+        kind=kind,
+        machine=machine,
+        machine_name=machine.name,
+        host=machine.host,
+        requested_by=by,
+        generation=machine.generation,
+        about=about,
+        after=after,
+    )
+    message = ApplyMachine(operation_id=operation.pk, spec=spec or spec_of(machine), act=act)
+    operation.message = message.to_wire()
+    operation.save(force_insert=True)
+    dispatch.send_on_commit(operation)
+    transaction.on_commit(lambda: publish.machine_changed(machine.pk))
+    return operation
+
+
+def record_job(host: Host, kind: Kind, by: User | None, *, job: Job, about: UUID | None = None) -> Operation:
+    """Ask something of a host that belongs to no machine."""
+    operation = Operation(kind=kind, host=host, requested_by=by, about=about)
+    operation.message = DoJob(operation_id=operation.pk, job=job).to_wire()
+    operation.save(force_insert=True)
+    dispatch.send_on_commit(operation)
+    return operation

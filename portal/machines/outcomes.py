@@ -1,0 +1,20 @@
+"""What the end of an operation means for the rows that it was about. Called inside the transaction that notes the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from portal.activity.models import Kind, Operation
+from workers.contract.messages import Progress
+
+Outcome = Callable[[Operation, Progress], None]
+"""Takes the operation, with its machine, and the report of its end: done, failed or superseded."""
+
+OUTCOMES: dict[Kind, Outcome] = {}
+
+
+def settle(operation: Operation, progress: Progress) -> None:
+    """Write down what came of it."""
+    outcome = OUTCOMES.get(Kind(operation.kind))
+    if outcome is not None:
+        outcome(operation, progress)

@@ -1,0 +1,25 @@
+"""The pages of one machine, in the order of their tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A page of a machine: its URL's name below `machines:`, its words and its icon."""
+
+    name: str
+    label: str | Promise
+    icon: str
+
+    @property
+    def url_name(self) -> str:
+        """For the template."""
+        return f"machines:{self.name}"
+
+
+TABS = (Tab("detail", _("Overview"), "display"),)

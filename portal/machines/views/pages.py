@@ -1,0 +1,84 @@
+"""The pages of machines. No rules here: parse, call a service or a selector, answer."""
+
+from __future__ import annotations
+
+from typing import cast
+from uuid import UUID
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from portal.fleet.selectors import candidates, hosts_alive
+from portal.fleet.words import emulated_notice
+from portal.images.models import Image
+from portal.machines import selectors, services
+from portal.machines.flavours import FLAVOURS
+from portal.machines.forms import NewMachineForm
+from portal.machines.views.acting import machine_page, user_of
+from portal.refusal import Refused
+
+_ROWS_A_PAGE = 50
+
+
+@require_safe
+def machine_list(request: HttpRequest) -> HttpResponse:
+    """The machines that a person sees."""
+    user = user_of(request)
+    query = request.GET.get("q", "").replace("\x00", "").strip()[:100]  # PostgreSQL takes no NUL
+    page = Paginator(selectors.machines_for(user, query=query), _ROWS_A_PAGE).get_page(
+        request.GET.get("page")
+    )
+    context = {
+        "machines": selectors.listed(page.object_list),
+        "page_obj": page,
+        "total": page.paginator.count,
+        "query": query,
+        "is_administrator": user.is_administrator,
+        "library_is_empty": not Image.objects.exists(),
+    }
+    return render(request, "machines/list.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def machine_new(request: HttpRequest) -> HttpResponse:
+    """The form of a new machine, and its making."""
+    user = user_of(request)
+    form = NewMachineForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            operation = services.machine_create(owner=user, requested_by=user, wish=form.wish())
+        except Refused as refusal:
+            form.add_refusal(refusal)
+        else:
+            return redirect("machines:detail", machine_id=cast(UUID, operation.machine_id))
+    facts = [host.host_facts for host in hosts_alive()]
+    notices = [emulated_notice(each) for each in facts if each is not None]
+    room = candidates()
+    most_cpus = max((host.threads for host in room), default=0)
+    most_memory_mib = max((host.memory_free_mib for host in room), default=0)
+    context = {
+        "form": form,
+        "sizes": [
+            (each, not room or (each.cpus <= most_cpus and each.memory_mib <= most_memory_mib))
+            for each in FLAVOURS
+        ],
+        "images": Image.objects.order_by("name"),
+        "emulated_notice": notices[0] if notices and all(notices) else "",
+        "no_host": not room,
+        "largest": {"cpus": most_cpus, "memory_gib": most_memory_mib / 1024},
+    }
+    return render(request, "machines/new.html", context, status=422 if form.errors else 200)
+
+
+@require_safe
+def machine_detail(request: HttpRequest, machine_id: UUID) -> HttpResponse:
+    """One machine: steps, console, facts, history."""
+    machine = selectors.machine_for(user_of(request), machine_id)
+    context = {
+        "disks": list(machine.disks.all()),
+        "images": Image.objects.order_by("name"),
+        "hood": machine.under_the_hood,
+    }
+    return machine_page(request, machine, "detail", "machines/detail.html", context)

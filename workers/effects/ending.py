@@ -1,0 +1,53 @@
+"""Ending a machine: asked, cut off, or removed with every trace."""
+
+from __future__ import annotations
+
+import time
+
+from workers.contract.errors import ErrorCode, OffshootError
+from workers.contract.messages import EndReason
+from workers.effects.work import Work
+from workers.host import networks, processes
+from workers.host.files import write_json
+from workers.host.monitor import MonitorError
+from workers.observation import settle_ended
+
+ASK_SECONDS = 60.0
+
+
+class GuestIgnored(OffshootError):
+    """The guest was asked to shut down and did not."""
+
+    code = ErrorCode.GUEST_IGNORED_SHUTDOWN
+
+
+def ask_guest(work: Work) -> None:
+    """Press the power button (ACPI) and wait; a newer wish ends the waiting."""
+    write_json(work.folder.intent_file, {"generation": work.spec.generation})
+    try:
+        work.host.monitors.execute(work.folder.qmp_socket, ("system_powerdown", {}))
+    except MonitorError:
+        if processes.runs(work.folder):
+            raise
+    begun = time.monotonic()
+    while processes.runs(work.folder):
+        waited = time.monotonic() - begun
+        work.end_early()
+        if waited > ASK_SECONDS:
+            work.folder.intent_file.unlink(missing_ok=True)
+            raise GuestIgnored(f"it was still running after {ASK_SECONDS:.0f} s")
+        work.tell(int(100 * waited / ASK_SECONDS))
+        time.sleep(0.1)
+    settle_ended(work.host, work.folder, work.spec.machine_id, EndReason.PERSON)
+
+
+def stop(work: Work) -> None:
+    """Pull the plug."""
+    write_json(work.folder.intent_file, {"generation": work.spec.generation})
+    processes.kill(work.folder, work.spec.machine_id, work.host.monitors)
+    settle_ended(work.host, work.folder, work.spec.machine_id, EndReason.PERSON)
+
+
+def remove(work: Work) -> None:
+    """Cables and rules go here; the files go last, when the operation has ended well."""
+    networks.unplug(work.host.config, work.spec.machine_id)

@@ -1,0 +1,18 @@
+"""Which effect a step has. The only place where the two meet."""
+
+from __future__ import annotations
+
+from workers.contract.messages import Step
+from workers.effects import drives, ending, launching, making
+from workers.effects.work import Effect
+
+EFFECTS: dict[Step, Effect] = {
+    Step.FETCH_DISC: launching.fetch_disc,
+    Step.MAKE_DISKS: making.make_disks,
+    Step.PREPARE_NETWORK: launching.prepare_network,
+    Step.LAUNCH: launching.launch,
+    Step.CHANGE_DISC: drives.change_disc,
+    Step.ASK_GUEST: ending.ask_guest,
+    Step.STOP: ending.stop,
+    Step.REMOVE: ending.remove,
+}
