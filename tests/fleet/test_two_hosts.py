@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import subprocess
 import time
@@ -43,9 +44,11 @@ class Fleet:
             set_free_memory(host, PLENTY if host.name == name else LITTLE)
         for host in self.hosts.values():
             gib = (PLENTY if host.name == name else LITTLE) / 1024
+            # Not the end of another number: a disk with 77.8 GB free is no memory of 7.8.
+            shown = re.compile(rf"(?<![\d.]){gib:.1f} GB of")
             wait_for(
                 f"the page shows {gib:.1f} of {host.name}",
-                lambda host=host, gib=gib: f"{gib:.1f} GB of" in self.client.get(f"/hosts/{host.name}/").text,  # type: ignore[misc]
+                lambda host=host, shown=shown: shown.search(self.client.get(f"/hosts/{host.name}/").text),  # type: ignore[misc]
                 seconds=20,
             )
 
