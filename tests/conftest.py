@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from tests.lab.network import HostNetwork
 @pytest.fixture(scope="session", autouse=True)
 def _accounts() -> None:
     """The accounts that a first `make run` makes: a fresh machine has none of them yet."""
-    make_accounts()
+    with Path("/run/lock/offshoot-tests-accounts").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at once would both make them
+        make_accounts()
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ class ShownOperation:
     """The host has said nothing of it yet although it is alive."""
 
 
-def shown(operation: Operation, *, requested_by: str = "") -> ShownOperation:
+def shown(operation: Operation, *, requested_by: str = "", is_cancelled: bool = False) -> ShownOperation:
     """An operation in words; makes no query when `requested_by` was fetched with it."""
     state = OperationState(operation.state)
     words: ErrorWords | None = words_for(operation.error_code) if operation.error_code else None
@@ -101,7 +101,7 @@ def shown(operation: Operation, *, requested_by: str = "") -> ShownOperation:
         kind=operation.kind,
         label=operation.get_kind_display(),
         state=state.value,
-        state_label=STATE_LABELS[state],
+        state_label=_("Cancelled") if is_cancelled and not operation.is_open else STATE_LABELS[state],
         is_open=operation.is_open,
         steps=tuple(_step(raw) for raw in operation.steps),
         error=ShownError(words.sentence, words.advice, operation.error_detail) if words else None,

@@ -145,10 +145,11 @@ def operation_cancel(*, machine: Machine, by: User) -> Operation:
     """End what is under way early; nothing of it is left. Raises Refused where it has ended, or cannot be ended."""
     with transaction.atomic():
         row = wanted(machine, whatever_goes_on=True)
-        open_ones = row.operations.filter(state__in=OPEN_STATES, kind__in=CANCELLABLE)
-        if not open_ones.exists():
+        going_on = row.operations.filter(state__in=OPEN_STATES, kind__in=CANCELLABLE)
+        newest = going_on.order_by("-generation").first()
+        if newest is None:
             raise Refused(_("There is nothing under way that could be cancelled."))
-        return change(row, Kind.CANCEL, by)
+        return change(row, Kind.CANCEL, by, about=newest.pk)
 
 
 def machine_delete(*, machine: Machine, name: str, by: User) -> Operation:

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from portal.accounts.models import User
-from portal.activity.models import CANCELLABLE, STARTING, Operation
+from portal.activity.models import CANCELLABLE, STARTING, Kind, Operation
 from portal.activity.selectors import history_of
 from portal.activity.words import shown
 from portal.fleet.words import emulated_notice
@@ -60,6 +60,7 @@ def head_of(machine: Machine) -> dict[str, Any]:
     history = history_of(machine.pk)
     newest = history[0] if history else None
     status = selectors.status_with(machine, newest)
+    cancelled = {each.about for each in history if each.kind == Kind.CANCEL}
     return {
         "machine": machine,
         "status": status,
@@ -67,7 +68,9 @@ def head_of(machine: Machine) -> dict[str, Any]:
         "operation": shown(newest) if newest else None,
         "may_cancel": newest is not None and newest.is_open and newest.kind in CANCELLABLE,
         "shows_steps": newest is not None and _shows_steps(newest, status),
-        "history": [shown(operation) for operation in history],
+        "history": [
+            shown(each, is_cancelled=each.pk in cancelled) for each in history if each.kind != Kind.CANCEL
+        ],
         "can": possible(status, has_disc=machine.disc_id is not None, wanted=machine.power),
         "host_is_silent": machine.host.is_silent,
         "emulated_notice": emulated_notice(machine.host.host_facts),
