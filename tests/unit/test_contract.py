@@ -48,6 +48,52 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any]) -> None:
         from_wire(ApplyMachine, wire)
 
 
+_NEW_FIELDS = {
+    "memory_most_mib", "guest", "firmware", "tpm", "autostart", "second_disc", "boot_slot", "seed",
+}  # fmt: skip
+
+
+def test_a_wish_that_a_host_wrote_down_before_its_upgrade_is_still_understood() -> None:
+    machine = wishes.spec()
+    wire = wishes.wish(machine).to_wire()
+    spec = {key: value for key, value in wire["body"]["spec"].items() if key not in _NEW_FIELDS}
+    spec["disks"] = [{k: d[k] for k in ("id", "size_bytes", "kind", "bus")} for d in spec["disks"]]
+    spec["nics"] = [{k: n[k] for k in ("network", "mac", "address", "model")} for n in spec["nics"]]
+    old = {"version": 1, "body": {"operation_id": wire["body"]["operation_id"], "spec": spec}}
+    assert from_wire(ApplyMachine, old).spec == machine
+
+
+_ID = "5c0f0000-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        {"kind": "format_everything"},
+        {"kind": "take_backup", "place": "../../etc", "backup_id": _ID},
+        {"kind": "take_backup", "place": "usb", "backup_id": "../x"},
+        {"kind": "export_machine", "export_id": _ID, "format": "exe"},
+        {"kind": "set_password", "account": "root; reboot", "password_hash": "$6$a$b"},
+        {"kind": "set_password", "account": "root", "password_hash": "plain words"},
+        {"kind": "freeze_disks", "disks": []},
+        {"kind": "reset", "machine_id": _ID},
+    ],
+)
+def test_an_act_that_does_not_fit_is_refused(act: dict[str, Any]) -> None:
+    wire = wishes.wish(wishes.spec()).to_wire()
+    wire["body"]["act"] = act
+    with pytest.raises(MessageError):
+        from_wire(ApplyMachine, wire)
+
+
+def test_two_devices_are_never_in_one_slot() -> None:
+    wire = wishes.wish(wishes.spec()).to_wire()
+    [disk] = wire["body"]["spec"]["disks"]
+    wire["body"]["spec"]["disks"] = [disk, disk | {"id": _ID}]
+    with pytest.raises(MessageError, match="two devices are in one slot"):
+        from_wire(ApplyMachine, wire)
+
+
 @pytest.mark.parametrize(
     "wire", [None, [], "x", {}, {"version": CONTRACT_VERSION}, {"version": CONTRACT_VERSION, "body": 1}]
 )
