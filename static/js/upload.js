@@ -192,10 +192,14 @@ function take(files) {
   for (const file of files) new Item(file).begin();
 }
 
-input.addEventListener("change", () => {
+function takeChosen() {
   take(input.files);
   input.value = ""; // the same file can be chosen again
-});
+}
+
+input.addEventListener("change", takeChosen);
+takeChosen(); // what was chosen before this script was there
+area.dataset.ready = "yes";
 
 let inside = 0;
 drop.addEventListener("dragenter", () => drop.classList.toggle("is-over", (inside += 1) > 0));

@@ -37,6 +37,7 @@ class Library:
 
     def upload(self, disc: Path) -> None:
         """Choose a file."""
+        expect(self.page.locator("#upload-area[data-ready]")).to_be_attached(timeout=30_000)
         self.page.locator("#upload-file").set_input_files(disc)
 
     def row(self, name: str) -> Locator:
