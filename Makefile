@@ -20,7 +20,7 @@ check: ## look at the code only: format, lint, types, import arrows, migrations
 	@state=$$(mktemp -d) && OFFSHOOT_STATE=$$state $(PY) manage.py makemigrations --check --dry-run; status=$$?; rm -rf "$$state"; exit $$status
 
 test: check ## everything that CI runs
-	@$(SUDO) $(PY) -m pytest
+	@$(SUDO) $(PY) -m pytest -n 2 --dist loadfile
 
 bench: ## measure against doing the same by hand; prints a table
 	@launch/prepare test
