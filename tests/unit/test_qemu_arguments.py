@@ -27,7 +27,7 @@ from workers.contract.spec import (
     Power,
 )
 from workers.plan.names import MachineFolder
-from workers.plan.qemu import HostChoices, qemu_argv
+from workers.plan.qemu import HostChoices, qemu_argv, with_taps
 
 FOLDER = MachineFolder(Path("/var/lib/offshoot/host/machines/5c0f0000-0000-4000-8000-000000000001"))
 DISK = DiskSpec(id=UUID("d15c0000-0000-4000-8000-000000000001"), size_bytes=8 * GIB, kind=DiskKind.GROWING)
@@ -80,6 +80,7 @@ def test_the_whole_list_of_a_machine_with_a_hostile_name() -> None:
         *("-m", "size=2048M"),
         *("-object", '{"qom-type":"memory-backend-memfd","id":"ram","size":2147483648,"share":true}'),
         *("-rtc", "base=utc", "-boot", "strict=on"),
+        *("-action", "panic=pause", "-device", '{"driver":"pvpanic","id":"panic"}'),
         *("-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"),
         *("-pidfile", f"{run}/qemu.pid", "-msg", "timestamp=on"),
         *(
@@ -117,13 +118,21 @@ def test_the_whole_list_of_a_machine_with_a_hostile_name() -> None:
         *("-object", '{"qom-type":"iothread","id":"disk0-thread"}'),
         "-device",
         '{"driver":"virtio-blk-pci","id":"disk0-device","drive":"disk0","bootindex":2,"serial":"d15c0000000040008000",'
-        '"bus":"pcie.0","addr":"0xe","iothread":"disk0-thread"}',
+        '"werror":"stop","rerror":"stop","bus":"pcie.0","addr":"0xe","iothread":"disk0-thread"}',
         *("-netdev", '{"type":"tap","id":"nic0","fd":"7"}'),
         "-device",
         '{"driver":"virtio-net-pci","id":"nic0-device","netdev":"nic0","mac":"52:54:00:00:00:0a",'
         '"bus":"pcie.0","addr":"0x6","romfile":""}',
     ]
     assert list(qemu_argv(machine(), choices())) == expected
+
+
+def test_the_same_command_again_has_the_cables_of_its_new_start_and_nothing_else_changed() -> None:
+    argv = qemu_argv(machine(), choices())
+    again = with_taps(argv, (9,))
+    assert again == tuple(argument.replace('"fd":"7"', '"fd":"9"') for argument in argv)
+    with pytest.raises(ValueError, match="1 cards but 2 taps"):
+        with_taps(argv, (9, 10))
 
 
 def test_kvm_is_used_where_it_works() -> None:

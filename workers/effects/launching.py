@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -14,7 +14,8 @@ from workers.host import library, networks, processes
 from workers.host.boot import boot_id
 from workers.host.facts import host_usage
 from workers.killpoints import reached
-from workers.plan.qemu import HostChoices, qemu_argv
+from workers.plan.names import MachineFolder
+from workers.plan.qemu import Accelerator, HostChoices, qemu_argv, with_taps
 from workers.this_host import Host
 
 log = structlog.get_logger()
@@ -58,47 +59,72 @@ def _unplugged_on_failure(host: Host, spec: MachineSpec) -> Iterator[None]:
 
 
 def launch(work: Work) -> None:
-    """Start qemu. Raises MemoryShort or LaunchError; then its cables are pulled again."""
-    with _unplugged_on_failure(work.host, work.spec):
-        free = host_usage(work.host.config.state.root).memory_free_mib
-        if work.spec.memory_mib > free:
-            raise MemoryShort(
-                f"{work.spec.memory_mib} MiB wanted, {free} MiB free on {work.host.config.name}"
-            )
-        taps = networks.open_taps(work.spec)
+    """Start qemu as it is wanted."""
+    start(work, work.spec)
+
+
+def start(
+    work: Work,
+    spec: MachineSpec,
+    *,
+    accelerator: Accelerator | None = None,
+    argv_before: Sequence[str] = (),
+    more: Sequence[str] = (),
+) -> None:
+    """Start qemu with the hardware of `spec`. Raises MemoryShort or LaunchError; then its cables are pulled again.
+
+    With `argv_before` it is exactly the command of an earlier start, but for its cables. `more` are further arguments.
+    """
+    host, folder = work.host, work.folder
+    with _unplugged_on_failure(host, spec):
+        free = host_usage(host.config.state.root).memory_free_mib
+        if spec.memory_mib > free:
+            raise MemoryShort(f"{spec.memory_mib} MiB wanted, {free} MiB free on {host.config.name}")
+        taps = networks.open_taps(spec)
         reached("taps opened")
         try:
-            choices = HostChoices(
-                accelerator=work.host.accelerator,
-                asynchronous_io="io_uring" if work.host.direct_io else "threads",
-                direct_io=work.host.direct_io,
-                folder=work.folder,
-                tap_fds=taps,
-                disc=work.host.disc_file(work.spec.disc),
-                disk_files={
-                    disk.id: work.host.disk_file(work.spec.machine_id, disk) for disk in work.spec.disks
-                },
-            )
-            argv = qemu_argv(work.spec, choices)
+            choices = choices_for(host, spec, folder, taps, accelerator=accelerator)
+            argv = with_taps(argv_before, taps) if argv_before else qemu_argv(spec, choices)
         except BaseException:
             networks.close_taps(taps)
             raise
         processes.start(
-            work.folder,
-            work.spec.machine_id,
-            argv,
+            folder,
+            spec.machine_id,
+            (*argv, *more),
             tap_fds=taps,
-            monitors=work.host.monitors,
-            uid=work.host.config.uid,
-            gid=work.host.config.gid,
-            extra_groups=(work.host.config.kvm_gid,) if choices.accelerator == "kvm" else (),
+            monitors=host.monitors,
+            uid=host.config.uid,
+            gid=host.config.gid,
+            extra_groups=(host.config.kvm_gid,) if choices.accelerator == "kvm" else (),
             record={
-                "run": work.spec.run,
+                "run": spec.run,
                 "boot": boot_id(),
                 "generation": work.spec.generation,
                 "accelerator": choices.accelerator,
-                "disc": str(work.spec.disc.image_id) if work.spec.disc else None,
-                "spec": work.spec.to_wire(),
+                "disc": str(spec.disc.image_id) if spec.disc else None,
+                "spec": spec.to_wire(),
+                "spec_at_start": spec.to_wire(),
             },
         )
-    work.host.on_launch(work.spec.machine_id)
+    host.on_launch(spec.machine_id)
+
+
+def choices_for(
+    host: Host,
+    spec: MachineSpec,
+    folder: MachineFolder,
+    taps: tuple[int, ...],
+    *,
+    accelerator: Accelerator | None = None,
+) -> HostChoices:
+    """What this host adds to the spec. Raises PlaceMissing."""
+    return HostChoices(
+        accelerator=accelerator or host.accelerator,
+        asynchronous_io="io_uring" if host.direct_io else "threads",
+        direct_io=host.direct_io,
+        folder=folder,
+        tap_fds=taps,
+        disc=host.disc_file(spec.disc),
+        disk_files={disk.id: host.disk_file(spec.machine_id, disk) for disk in spec.disks},
+    )

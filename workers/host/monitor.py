@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,9 +42,14 @@ class MonitorLoop:
             future.cancel()
             raise MonitorError(f"no answer within {seconds:.0f} s") from exc
 
-    def execute(self, socket: Path, *commands: tuple[str, dict[str, Any]]) -> list[Any]:
-        """Connect, run the commands one after another, disconnect; their return values."""
-        return self.call(_execute(socket, commands))
+    def execute(
+        self, socket: Path, *commands: tuple[str, dict[str, Any]], fds: Mapping[str, int] | None = None
+    ) -> list[Any]:
+        """Connect, run the commands one after another, disconnect; their return values.
+
+        `fds` are open files that qemu is handed before, by the names under which the commands speak of them (QMP getfd).
+        """
+        return self.call(_execute(socket, commands, fds or {}))
 
     def close(self) -> None:
         """Stop the loop; open monitors end with it."""
@@ -52,13 +57,18 @@ class MonitorLoop:
         self._thread.join(5)
 
 
-async def _execute(socket: Path, commands: tuple[tuple[str, dict[str, Any]], ...]) -> list[Any]:
+async def _execute(
+    socket: Path, commands: tuple[tuple[str, dict[str, Any]], ...], fds: Mapping[str, int]
+) -> list[Any]:
     client = QMPClient("offshoot")
     try:
         await client.connect(str(socket))
     except (QMPError, OSError) as exc:
         raise MonitorError(f"cannot connect: {exc}") from exc
     try:
+        for name, descriptor in fds.items():
+            client.send_fd_scm(descriptor)
+            await client.execute("getfd", {"fdname": name})
         answers: list[Any] = []
         for name, arguments in commands:
             answers.append(await client.execute(name, arguments or None))

@@ -8,7 +8,7 @@ the few options without a JSON form (-name, -chardev, -vnc) have their commas do
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -78,6 +78,9 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
         *_object("memory-backend-memfd", "ram", size=spec.memory_mib * MIB, share=True),
         *("-rtc", "base=utc"),
         *("-boot", "strict=on"),
+        # A crashed system stays on the screen, and is told of, until a person has seen it.
+        *("-action", "panic=pause"),
+        *_device("pvpanic", id="panic"),
         *("-global", "ICH9-LPC.disable_s3=1", "-global", "ICH9-LPC.disable_s4=1"),
         *("-pidfile", str(folder.pid_file)),
         *("-msg", "timestamp=on"),
@@ -109,6 +112,17 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
             for argument in _nic(nic, tap_fd)
         ),
     )
+
+
+def with_taps(argv: Sequence[str], tap_fds: tuple[int, ...]) -> tuple[str, ...]:
+    """The same command with other open taps, one a card, in the order of its cards. Raises ValueError where they do not match."""
+    positions = [i + 1 for i, argument in enumerate(argv) if argument == "-netdev"]
+    if len(positions) != len(tap_fds):
+        raise ValueError(f"{len(positions)} cards but {len(tap_fds)} taps")
+    changed = list(argv)
+    for position, tap_fd in zip(positions, tap_fds, strict=True):
+        changed[position] = _json(json.loads(changed[position]) | {"fd": str(tap_fd)})
+    return tuple(changed)
 
 
 def disc_blockdev(path: Path) -> dict[str, object]:
@@ -178,6 +192,9 @@ def _disk(disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ..
         "drive": name,
         "bootindex": _boot_rank(disk, spec) + (2 if spec.boot_from is BootFrom.DISC else 1),
         "serial": disk.id.hex[:20],
+        # The machine stands still until its disk can be read and written again; its system sees no error.
+        "werror": "stop",
+        "rerror": "stop",
     }
     blockdevs = ("-blockdev", _json(file), "-blockdev", _json(image))
     if disk.bus is DiskBus.SATA:
