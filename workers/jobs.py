@@ -20,13 +20,16 @@ from workers.contract.messages import (
     StepReport,
     StepState,
 )
+from workers.host.bases import forget_base
 from workers.this_host import Host
 
 Tell = Callable[[int], None]
 JobEffect = Callable[[Host, Any, Tell], Facts | None]
 """Takes the host, the job and a way to tell per cent; raises OffshootError."""
 
-JOBS: dict[str, tuple[Step, JobEffect]] = {}
+JOBS: dict[str, tuple[Step, JobEffect]] = {
+    "forget_base": (Step.FORGET_BASE, lambda host, job, _tell: forget_base(host.config, job.base_id)),
+}
 """By the job's kind: its step and its effect."""
 
 log = structlog.get_logger()

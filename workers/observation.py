@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from uuid import UUID
 
+from workers.contract.acts import Act, FreezeDisks
 from workers.contract.messages import EndReason, MachineObserved, Observed, Progress, UnderTheHood
 from workers.contract.spec import MachineSpec, Power, StopMode
 from workers.host import firewall, networks, processes, wishes
 from workers.host.boot import boot_id
 from workers.host.files import tail
+from workers.host.made import Spot, base_wanted, made_disks, note_unnoted
 from workers.host.monitor import MonitorError
 from workers.plan.names import MachineFolder, tap_name
 from workers.plan.steps import Found
-from workers.this_host import Host
+from workers.this_host import Host, PlaceMissing
 
 _LOG_TAIL_BYTES = 32 * 1024
 
 
-def find(host: Host, spec: MachineSpec, folder: MachineFolder) -> Found:
+def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None = None) -> Found:
     """The machine as it is on the host now. A qemu under this machine's lock that is another's is ended first.
+
+    `act` is what is done after it: disks that are being frozen by it are where they shall be.
 
     Raises MonitorError where its qemu says nothing and is not to be ended anyway: a guest whose host is slow lives on.
     """
@@ -30,12 +35,39 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder) -> Found:
         else:
             processes.kill(folder, spec.machine_id, host.monitors)
     over = wishes.ended(folder)
+    missing, moved = _disks(host, spec, folder, act)
     return Found(
-        disks_missing=any(not host.disk_file(spec.machine_id, disk).exists() for disk in spec.disks),
+        disks_missing=missing,
+        disks_moved=moved,
         running_run=running_run,
         running_disc=record.get("disc"),
         ended_run=over.run if over else None,
     )
+
+
+def _disks(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None) -> tuple[bool, bool]:
+    """Whether a wanted disk's file is not there, and whether one is something else, or elsewhere, than it is wanted."""
+    files = [(disk, _file(host, spec, disk.id, Spot.wanted(disk))) for disk in spec.disks]
+    note_unnoted(folder, [(disk, path) for disk, path in files if path is not None])
+    made = made_disks(folder)
+    frozen = {each.disk_id: each.base_id for each in act.disks} if isinstance(act, FreezeDisks) else {}
+    missing = moved = False
+    for disk in spec.disks:
+        known = made.get(disk.id)
+        lies = _file(host, spec, disk.id, known.spot) if known else None
+        missing = missing or lies is None or not lies.exists()
+        if known is not None and (known.base is None or known.base != frozen.get(disk.id)):
+            stands_on_less = known.base is not None and base_wanted(disk) is None
+            moved = moved or known.to is not None or known.spot != Spot.wanted(disk) or stands_on_less
+    return missing, moved
+
+
+def _file(host: Host, spec: MachineSpec, disk_id: UUID, spot: Spot) -> Path | None:
+    """Where it lies; None where its pool is away, which the step that needs it says in words."""
+    try:
+        return host.disk_at(spec.machine_id, disk_id, spot)
+    except PlaceMissing:
+        return None
 
 
 def _is_its_own(host: Host, spec: MachineSpec, folder: MachineFolder) -> bool:

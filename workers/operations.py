@@ -24,6 +24,7 @@ from workers.contract.messages import (
     StepState,
 )
 from workers.contract.spec import Power
+from workers.effects import freezing
 from workers.effects.table import EFFECTS
 from workers.effects.work import Superseded, Work
 from workers.host import processes, wishes
@@ -111,7 +112,8 @@ def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None
     current: Step | None = None
     try:
         settle_ended(host, folder, spec.machine_id)
-        steps = steps_for(spec, find(host, spec, folder), message.act)
+        freezing.settle_unfinished(work)
+        steps = steps_for(spec, find(host, spec, folder, message.act), message.act)
         teller = _Teller(host, message, steps)
         host.report_progress(teller.progress(OperationState.RUNNING))
         for current in steps:

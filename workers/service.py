@@ -17,6 +17,7 @@ from workers.host import wishes
 from workers.host.disks import takes_direct_io
 from workers.host.facts import host_facts, host_usage
 from workers.host.monitor import MonitorLoop
+from workers.host.pools import pool_facts, sweep
 from workers.host.probe import cached_probe
 from workers.observation import observe
 from workers.operations import apply, resume
@@ -35,6 +36,8 @@ class HostService:
 
     def __init__(self, config: HostConfig, app: Celery) -> None:
         wishes.prepare(config.state)
+        pool_facts(config)  # our folder in each is there before the first disk
+        sweep(config)
         self.config = config
         self._reporter = Reporter(app)
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="service")
@@ -82,7 +85,7 @@ class HostService:
             started=self._started,
             gateway=self.config.gateway,
             facts=self._facts,
-            usage=host_usage(self.config.state.root),
+            usage=host_usage(self.config.state.root).model_copy(update={"pools": pool_facts(self.config)}),
             machines=tuple(self._observe_machines()),
         )
 

@@ -14,6 +14,7 @@ from workers.contract.host import KvmAnswer, KvmProbe
 from workers.contract.messages import MachineObserved, Progress
 from workers.contract.spec import DiscSpec, DiskSpec
 from workers.host.library import cached
+from workers.host.made import Spot
 from workers.host.monitor import MonitorLoop
 from workers.plan.names import MachineFolder, disk_file_name
 from workers.plan.qemu import Accelerator
@@ -44,14 +45,27 @@ class Host:
 
     def disk_file(self, machine_id: UUID, disk: DiskSpec) -> Path:
         """Where a machine's disk lies: beside the machine, or in the pool that is wanted. Raises PlaceMissing."""
-        name = disk_file_name(disk.id, disk.kind)
-        if disk.pool is None:
-            return self.folder(machine_id).root / name
-        return self.pool_folder(disk.pool, machine_id) / name
+        return self.disk_at(machine_id, disk.id, Spot.wanted(disk))
+
+    def disk_at(self, machine_id: UUID, disk_id: UUID, spot: Spot) -> Path:
+        """Where a disk of this kind lies in this pool. Raises PlaceMissing."""
+        folder = (
+            self.folder(machine_id).root if spot.pool is None else self.pool_folder(spot.pool, machine_id)
+        )
+        return folder / disk_file_name(disk_id, spot.kind)
 
     def pool_folder(self, pool: str, machine_id: UUID) -> Path:
-        """The machine's folder in a pool. Raises PlaceMissing where this host has no such pool."""
-        return self._place(self.config.pools, pool) / "offshoot" / str(machine_id)
+        """The machine's folder in a pool. Raises PlaceMissing where this host has no such pool, or its disk is not mounted."""
+        ours = self._place(self.config.pools, pool) / "offshoot"
+        if not ours.is_dir():
+            raise PlaceMissing(f"{ours} is not there: is the disk of pool {pool!r} mounted?")
+        return ours / str(machine_id)
+
+    def base_folder(self, pool: str | None) -> Path:
+        """Where the frozen disks of a pool lie. Raises PlaceMissing."""
+        if pool is None:
+            return self.config.state.bases
+        return self.pool_folder(pool, UUID(int=0)).parent / "bases"
 
     def backup_folder(self, place: str, machine_id: UUID) -> Path:
         """Where the backups of a machine lie. Raises PlaceMissing where this host has no such place."""

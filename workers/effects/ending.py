@@ -7,7 +7,7 @@ import time
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.messages import EndReason
 from workers.effects.work import Work
-from workers.host import networks, processes
+from workers.host import networks, pools, processes
 from workers.host.files import write_json
 from workers.host.monitor import MonitorError
 from workers.observation import settle_ended
@@ -49,5 +49,6 @@ def stop(work: Work) -> None:
 
 
 def remove(work: Work) -> None:
-    """Cables and rules go here; the files go last, when the operation has ended well."""
+    """Cables, rules and what lies in pools go here; its own folder goes last, when the operation has ended well."""
     networks.unplug(work.host.config, work.spec.machine_id)
+    pools.remove_machine(work.host.config, work.spec.machine_id)

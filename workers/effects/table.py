@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from workers.contract.messages import Step
-from workers.effects import drives, ending, launching, making
+from workers.effects import converting, drives, ending, freezing, launching, making
 from workers.effects.work import Effect
 
 EFFECTS: dict[Step, Effect] = {
     Step.FETCH_DISC: launching.fetch_disc,
     Step.MAKE_DISKS: making.make_disks,
+    Step.CONVERT_DISKS: converting.convert_disks,
+    Step.FREEZE_DISKS: freezing.freeze_disks,
     Step.PREPARE_NETWORK: launching.prepare_network,
     Step.LAUNCH: launching.launch,
     Step.CHANGE_DISC: drives.change_disc,

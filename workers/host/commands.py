@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import selectors
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from workers.contract.errors import ErrorCode, OffshootError
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+_BETWEEN_SECONDS = 0.4
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,80 @@ def run(
     if check and finished.status != 0:
         raise CommandError(finished)
     return finished
+
+
+def follow(
+    argv: Sequence[str],
+    *,
+    seconds: float,
+    heard: Callable[[str], None],
+    between: Callable[[], None],
+    user: int | None = None,
+    group: int | None = None,
+) -> Finished:
+    """Run a long program to its end and hear each line of its output (ended by \\n or \\r) as it comes.
+
+    `between` is called at least twice a second; what it or `heard` raises ends the program, with its children, first.
+    Raises CommandError as `run` does; `seconds` is the most it may take.
+    """
+    try:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_ENVIRONMENT,
+            start_new_session=True,
+            user=user,
+            group=group,
+            extra_groups=[] if user is not None else None,
+        )
+    except OSError as exc:
+        raise CommandError(Finished(tuple(argv), 127, "", str(exc))) from exc
+    try:
+        said = _listen(process, tuple(argv), time.monotonic() + seconds, heard, between)
+        status = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
+    finished = Finished(tuple(argv), status, said, "")
+    if status != 0:
+        raise CommandError(finished)
+    return finished
+
+
+def _listen(
+    process: subprocess.Popen[bytes],
+    argv: tuple[str, ...],
+    deadline: float,
+    heard: Callable[[str], None],
+    between: Callable[[], None],
+) -> str:
+    """Everything that the program said, to the end of its output; the last 8 KiB of it."""
+    output = process.stdout
+    if output is None:
+        raise TypeError("a program without an output is not heard")
+    said, rest = "", ""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while True:
+            between()
+            if time.monotonic() > deadline:
+                late = Finished(argv, -signal.SIGKILL, f"{said}\n(cut off: it took too long)", "")
+                raise CommandError(late, code=ErrorCode.COMMAND_TIMED_OUT)
+            if not selector.select(_BETWEEN_SECONDS):
+                continue
+            piece = os.read(output.fileno(), 65536)
+            if not piece:
+                return said
+            *lines, rest = re.split(r"[\r\n]+", rest + piece.decode(errors="replace"))
+            for line in filter(None, lines):
+                heard(line)
+            said = (said + piece.decode(errors="replace"))[-8192:]
 
 
 def spawn(

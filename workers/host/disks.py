@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from workers.contract.errors import ErrorCode, OffshootError
@@ -40,39 +41,51 @@ def make_disk(
     if path.exists():
         return
     draft = path.with_suffix(path.suffix + ".part")
-    draft.unlink(missing_ok=True)
-    try:
+    with drafted(draft):
         if fill is not None:
             fill(draft)
-        elif disk.kind is DiskKind.GROWING:
-            run(create_argv(disk, draft), seconds=30)
         else:
-            _reserve(draft, disk.size_bytes, progress)
+            make_empty(disk, draft, progress)
         reached("disk drafted")
         os.chown(draft, uid, gid)
         draft.chmod(0o600)
         draft.rename(path)
-    except OSError as exc:
+
+
+@contextmanager
+def drafted(draft: Path) -> Iterator[None]:
+    """What is done inside makes `draft` and moves it to where it belongs; where it fails nothing of it is left.
+
+    Raises DiskError in the place of what the system or a program says, and else what is raised inside.
+    """
+    draft.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException as exc:
         draft.unlink(missing_ok=True)
-        code = (
-            ErrorCode.DISK_FULL
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            else ErrorCode.DISK_FAILED
-        )
-        raise DiskError(str(exc), code=code) from exc
-    except OffshootError as exc:
-        draft.unlink(missing_ok=True)
-        if not isinstance(exc, CommandError):
-            raise
-        full = os.strerror(errno.ENOSPC) in exc.detail
-        raise DiskError(exc.detail, code=ErrorCode.DISK_FULL if full else ErrorCode.DISK_FAILED) from exc
+        if isinstance(exc, OSError):
+            full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            raise DiskError(str(exc), code=_code(full=full)) from exc
+        if isinstance(exc, CommandError):
+            raise DiskError(exc.detail, code=_code(full=os.strerror(errno.ENOSPC) in exc.detail)) from exc
+        raise
+
+
+def _code(*, full: bool) -> ErrorCode:
+    return ErrorCode.DISK_FULL if full else ErrorCode.DISK_FAILED
+
+
+def make_empty(disk: DiskSpec, path: Path, progress: Callable[[int], None]) -> None:
+    """A new file of the disk's kind and size in which nothing is written."""
+    if disk.kind is DiskKind.GROWING:
+        run(create_argv(disk, path), seconds=30)
+    else:
+        _reserve(path, disk.size_bytes, progress)
 
 
 def _reserve(path: Path, size_bytes: int, progress: Callable[[int], None]) -> None:
     """Reserve all of the room (fallocate(2)), a slice at a time so that progress can be told."""
-    free = os.statvfs(path.parent)
-    if free.f_bavail * free.f_frsize < size_bytes + _RESERVE_BYTES:
-        raise OSError(errno.ENOSPC, "not enough room for a fixed disk of this size")
+    needs_room(path.parent, size_bytes)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         for offset in range(0, size_bytes, _SLICE_BYTES):
@@ -80,6 +93,17 @@ def _reserve(path: Path, size_bytes: int, progress: Callable[[int], None]) -> No
             progress(min(100, 100 * (offset + _SLICE_BYTES) // size_bytes))
     finally:
         os.close(descriptor)
+
+
+def needs_room(folder: Path, size_bytes: int) -> None:
+    """Raises OSError (ENOSPC) where `folder` has not that much room, and some to go on with."""
+    free = os.statvfs(folder)
+    if free.f_bavail * free.f_frsize < size_bytes + _RESERVE_BYTES:
+        free_gib = free.f_bavail * free.f_frsize / 1024**3
+        raise OSError(
+            errno.ENOSPC,
+            f"not enough room: {size_bytes / 1024**3:.1f} GiB and 1 GiB to go on with wanted, {free_gib:.1f} GiB free",
+        )
 
 
 def takes_direct_io(folder: Path) -> bool:

@@ -6,9 +6,33 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+class LockBusy(Exception):
+    """Somebody else held the lock for all of the time that was given."""
+
+
+@contextmanager
+def locked_within(path: Path, *, seconds: float, between: Callable[[], None]) -> Iterator[None]:
+    """The same as locked, but at most `seconds` are waited, and `between` is called meanwhile. Raises LockBusy."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LockBusy(str(path)) from None
+            between()
+            time.sleep(0.1)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class Ended:
 def prepare(state: StateFolder) -> None:
     """The folders of a host: root's, entered by qemu's account, listed by nobody else."""
     state.root.mkdir(parents=True, exist_ok=True)
-    for folder in (state.root, state.machines, state.images, state.networks):
+    for folder in (state.root, state.machines, state.images, state.networks, state.bases):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o711)
     state.tombstones.mkdir(exist_ok=True, mode=0o700)

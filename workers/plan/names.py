@@ -103,6 +103,16 @@ class MachineFolder:
         return self.root / "wish.json"
 
     @property
+    def disks_file(self) -> Path:
+        """Which disks were made, and where they lie."""
+        return self.root / "disks.json"
+
+    @property
+    def freezing_file(self) -> Path:
+        """There while disks are being frozen: what has to be finished or undone."""
+        return self.root / "freezing.json"
+
+    @property
     def handled_file(self) -> Path:
         """The end of the last operation: its report, for a portal that missed it."""
         return self.root / "handled.json"

@@ -24,14 +24,16 @@ ACT_STEPS: dict[str, tuple[Step, ...]] = {
 class Found:
     """A machine as the host finds it.
 
-    `running_run` is the run of the living qemu (None: none lives), `running_disc` the disc in its drive;
-    `ended_run` is the run that ended by itself or by a person's wish, None where none did.
+    `disks_moved`: a disk is of another kind, or lies elsewhere, than it is wanted. `running_run` is the run of the
+    living qemu (None: none lives), `running_disc` the disc in its drive; `ended_run` is the run that ended by itself
+    or by a person's wish, None where none did.
     """
 
     disks_missing: bool
     running_run: int | None
     running_disc: str | None
     ended_run: int | None
+    disks_moved: bool = False
 
 
 def steps_for(spec: MachineSpec, found: Found, act: Act | None = None) -> tuple[Step, ...]:
@@ -44,9 +46,13 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
     stop = (Step.ASK_GUEST,) if spec.stop_mode is StopMode.ASK else (Step.STOP,)
     if spec.power is Power.GONE:
         return ((Step.STOP,) if runs else ()) + (Step.REMOVE,)
-    make_disks = (Step.MAKE_DISKS,) if found.disks_missing else ()
-    if spec.power is Power.OFF:
-        return (*make_disks, *(stop if runs else ()))
+    # A disk that is moved waits until the machine is off: nobody may write to it meanwhile.
+    make_disks = (
+        *((Step.CONVERT_DISKS,) if found.disks_moved else ()),
+        *((Step.MAKE_DISKS,) if found.disks_missing else ()),
+    )
+    if spec.power is Power.OFF:  # ended first: a disk that is lost keeps no machine from being cut off
+        return (*(stop if runs else ()), *make_disks)
     if found.running_run is not None and found.running_run >= spec.run:
         wanted_disc = str(spec.disc.image_id) if spec.disc else None
         if wanted_disc == found.running_disc:
