@@ -58,7 +58,7 @@ def _disks(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None
         missing = missing or lies is None or not lies.exists()
         if known is not None and (known.base is None or known.base != frozen.get(disk.id)):
             stands_on_less = known.base is not None and base_wanted(disk) is None
-            moved = moved or known.to is not None or known.spot != Spot.wanted(disk) or stands_on_less
+            moved = moved or known.stray is not None or known.spot != Spot.wanted(disk) or stands_on_less
     return missing, moved
 
 

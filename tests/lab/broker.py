@@ -21,9 +21,11 @@ from workers.contract.messages import (
     PORTAL_QUEUE,
     TASK_APPLY,
     TASK_HEARTBEAT,
+    TASK_JOB,
     TASK_OBSERVED,
     TASK_PROGRESS,
     ApplyMachine,
+    DoJob,
     Heartbeat,
     MachineObserved,
     OperationState,
@@ -113,6 +115,10 @@ class PortalsEar:
     def ask(self, host: str, message: ApplyMachine) -> None:
         """Send a wish to a host's queue."""
         self._app.send_task(TASK_APPLY, args=[message.to_wire()], queue=host_queue(host), retry=False)
+
+    def ask_job(self, host: str, message: DoJob) -> None:
+        """Ask something of a host that belongs to no machine."""
+        self._app.send_task(TASK_JOB, args=[message.to_wire()], queue=host_queue(host), retry=False)
 
     def reports(self) -> list[Message]:
         """Everything that hosts have said so far."""

@@ -15,6 +15,7 @@ from tests.lab.host import LabHost
 from tests.lab.network import HostNetwork
 from tests.lab.processes import DNSMASQ, processes_of
 from tests.lab.waiting import wait_for
+from workers.contract.acts import Act
 from workers.contract.messages import OperationState, Progress
 from workers.contract.spec import MachineSpec, Power, StopMode
 
@@ -28,15 +29,15 @@ class Standing:
     host: LabHost
     ear: PortalsEar
 
-    def apply(self, machine: MachineSpec, *, seconds: float = 60) -> Progress:
-        """Wish for the machine as it is described, and how that ended."""
-        wish = wishes.wish(machine)
+    def apply(self, machine: MachineSpec, act: Act | None = None, *, seconds: float = 60) -> Progress:
+        """Wish for the machine as it is described, and for `act` after it; how that ended."""
+        wish = wishes.wish(machine, act)
         self.ear.ask(self.host.name, wish)
         return self.ear.end_of(wish.operation_id, seconds=seconds)
 
-    def done(self, machine: MachineSpec, *, seconds: float = 60) -> MachineSpec:
+    def done(self, machine: MachineSpec, act: Act | None = None, *, seconds: float = 60) -> MachineSpec:
         """The same, and it ended well; the machine, so that the next wish can be made from it."""
-        end = self.apply(machine, seconds=seconds)
+        end = self.apply(machine, act, seconds=seconds)
         assert end.state is OperationState.DONE, (end, self.host.words()[-3000:])
         return machine
 

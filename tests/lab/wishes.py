@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 from uuid import UUID, uuid4
 
+from workers.contract.acts import Act
 from workers.contract.messages import ApplyMachine
 from workers.contract.spec import (
     GIB,
@@ -48,6 +49,6 @@ def later(before: MachineSpec, **changes: Any) -> MachineSpec:
     return before.model_copy(update={"generation": before.generation + 1, **changes})
 
 
-def wish(machine: MachineSpec) -> ApplyMachine:
-    """The message that carries a spec."""
-    return ApplyMachine(operation_id=uuid4(), spec=machine)
+def wish(machine: MachineSpec, act: Act | None = None) -> ApplyMachine:
+    """The message that carries a spec, and an act where there is one."""
+    return ApplyMachine(operation_id=uuid4(), spec=machine, act=act)

@@ -14,7 +14,7 @@ from workers.contract.disks import DiskSpec
 from workers.effects.making import DiskLost, copy, make_folder
 from workers.effects.work import Work
 from workers.host.disks import drafted
-from workers.host.made import MadeDisk, Spot, base_wanted, made_disks, note_disk, note_way
+from workers.host.made import MadeDisk, Spot, base_wanted, made_disks, note_disk, note_stray
 from workers.killpoints import reached
 from workers.this_host import PlaceMissing
 
@@ -38,7 +38,7 @@ def _convert(work: Work, disk: DiskSpec, known: MadeDisk) -> None:
         raise DiskLost(f"{old} is not there")
     new = work.host.disk_file(machine_id, disk)
     make_folder(new.parent, gid=work.host.config.gid)
-    note_way(work.folder, disk.id, Spot.wanted(disk))
+    note_stray(work.folder, disk.id, Spot.wanted(disk))
     draft = _draft(new)
     try:
         with drafted(draft):
@@ -47,30 +47,28 @@ def _convert(work: Work, disk: DiskSpec, known: MadeDisk) -> None:
             draft.chmod(0o600)
             draft.rename(new)
     except BaseException:
-        note_way(work.folder, disk.id, None)
+        note_stray(work.folder, disk.id, None)
         raise
     reached("disk in its new place")
     # It may have been made from a base or an image; it stands on nothing now.
-    note_disk(work.folder, disk.id, MadeDisk(Spot.wanted(disk)))
+    note_disk(work.folder, disk.id, MadeDisk(Spot.wanted(disk), stray=known.spot))
     reached("new place noted")
-    if new != old:
-        old.unlink(missing_ok=True)
-        _remove_if_empty(work, old.parent)
+    _tidy(work, disk, made_disks(work.folder)[disk.id])
 
 
 def _tidy(work: Work, disk: DiskSpec, known: MadeDisk) -> None:
-    """Remove what a worker that was killed has left at the place that it was copying to."""
-    if known.to is None:
+    """Remove what is not the disk: what a worker that was killed has left, or the file that another has replaced."""
+    if known.stray is None:
         return
     try:
-        way = work.host.disk_at(work.spec.machine_id, disk.id, known.to)
-        _draft(way).unlink(missing_ok=True)
-        if known.to != known.spot:
-            way.unlink(missing_ok=True)
-            _remove_if_empty(work, way.parent)
+        stray = work.host.disk_at(work.spec.machine_id, disk.id, known.stray)
+        _draft(stray).unlink(missing_ok=True)
+        if known.stray != known.spot:
+            stray.unlink(missing_ok=True)
+            _remove_if_empty(work, stray.parent)
     except PlaceMissing:
-        log.warning("a half-made copy stays", disk=str(disk.id), pool=known.to.pool)
-    note_way(work.folder, disk.id, None)
+        log.warning("a file that is no longer a disk stays", disk=str(disk.id), pool=known.stray.pool)
+    note_stray(work.folder, disk.id, None)
 
 
 def _draft(path: Path) -> Path:

@@ -20,7 +20,7 @@ from workers.effects.making import DiskLost, NotOff
 from workers.effects.work import Work
 from workers.host import bases, processes
 from workers.host.commands import run
-from workers.host.disks import drafted
+from workers.host.disks import disk_errors, drafted
 from workers.host.files import read_json, write_json
 from workers.host.made import MadeDisk, Spot, made_disks, note_disk
 from workers.killpoints import reached
@@ -48,12 +48,13 @@ def freeze_disks(work: Work) -> None:
     if processes.runs(work.folder):
         raise NotOff("the machine runs")
     on_the_way = _begin(work, act.disks)
-    try:
-        for each in on_the_way:
-            _freeze(work, each)
-    except Exception:
-        _undo(work, on_the_way)
-        raise
+    with disk_errors():
+        try:
+            for each in on_the_way:
+                _freeze(work, each)
+        except Exception:
+            _undo(work, on_the_way)
+            raise
     work.folder.freezing_file.unlink(missing_ok=True)
 
 

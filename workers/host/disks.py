@@ -59,16 +59,24 @@ def drafted(draft: Path) -> Iterator[None]:
     Raises DiskError in the place of what the system or a program says, and else what is raised inside.
     """
     draft.unlink(missing_ok=True)
+    with disk_errors():
+        try:
+            yield
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """What the system or a program says about a disk, as DiskError."""
     try:
         yield
-    except BaseException as exc:
-        draft.unlink(missing_ok=True)
-        if isinstance(exc, OSError):
-            full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise DiskError(str(exc), code=_code(full=full)) from exc
-        if isinstance(exc, CommandError):
-            raise DiskError(exc.detail, code=_code(full=os.strerror(errno.ENOSPC) in exc.detail)) from exc
-        raise
+    except OSError as exc:
+        full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise DiskError(str(exc), code=_code(full=full)) from exc
+    except CommandError as exc:
+        raise DiskError(exc.detail, code=_code(full=os.strerror(errno.ENOSPC) in exc.detail)) from exc
 
 
 def _code(*, full: bool) -> ErrorCode:

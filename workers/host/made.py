@@ -32,11 +32,14 @@ class Spot:
 
 @dataclass(frozen=True)
 class MadeDisk:
-    """A disk that was made. `base` is what it stands on; `to` is where it is being copied to, until it lies there."""
+    """A disk that was made. `base` is what it stands on.
+
+    `stray` is where a file of it may lie that is not the disk: what it is being copied to, then what it was before.
+    """
 
     spot: Spot
     base: UUID | None = None
-    to: Spot | None = None
+    stray: Spot | None = None
 
 
 def made_disks(folder: MachineFolder) -> dict[UUID, MadeDisk]:
@@ -56,9 +59,9 @@ def note_disk(folder: MachineFolder, disk_id: UUID, made: MadeDisk) -> None:
     )
 
 
-def note_way(folder: MachineFolder, disk_id: UUID, to: Spot | None) -> None:
-    """It is being copied to there; None: no longer."""
-    note_disk(folder, disk_id, replace(made_disks(folder)[disk_id], to=to))
+def note_stray(folder: MachineFolder, disk_id: UUID, stray: Spot | None) -> None:
+    """A file that is not the disk may lie there; None: no longer."""
+    note_disk(folder, disk_id, replace(made_disks(folder)[disk_id], stray=stray))
 
 
 def base_wanted(disk: DiskSpec) -> UUID | None:
@@ -88,7 +91,7 @@ def _read(raw: dict[str, Any]) -> MadeDisk:
     return MadeDisk(
         spot=_spot(raw["spot"]),
         base=UUID(raw["base"]) if raw.get("base") else None,
-        to=_spot(raw["to"]) if raw.get("to") else None,
+        stray=_spot(raw["stray"]) if raw.get("stray") else None,
     )
 
 
