@@ -12,7 +12,8 @@ from workers.config import HostConfig
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.host import KvmAnswer, KvmProbe
 from workers.contract.messages import MachineObserved, Progress
-from workers.contract.spec import DiscSpec, DiskSpec
+from workers.contract.spec import DiscSpec, DiskSpec, MachineSpec
+from workers.host.disks import takes_direct_io
 from workers.host.library import cached
 from workers.host.made import Spot
 from workers.host.monitor import MonitorLoop
@@ -66,6 +67,12 @@ class Host:
         if pool is None:
             return self.config.state.bases
         return self.pool_folder(pool, UUID(int=0)).parent / "bases"
+
+    def takes_direct_io(self, spec: MachineSpec) -> bool:
+        """Every disk of the machine lies where the kernel takes O_DIRECT. Raises PlaceMissing."""
+        pools = {disk.pool for disk in spec.disks if disk.pool is not None}
+        folders = [self.pool_folder(pool, spec.machine_id).parent for pool in sorted(pools)]
+        return self.direct_io and all(takes_direct_io(folder) for folder in folders)
 
     def backup_folder(self, place: str, machine_id: UUID) -> Path:
         """Where the backups of a machine lie. Raises PlaceMissing where this host has no such place."""

@@ -119,10 +119,11 @@ def choices_for(
     accelerator: Accelerator | None = None,
 ) -> HostChoices:
     """What this host adds to the spec. Raises PlaceMissing."""
+    direct_io = host.takes_direct_io(spec)
     return HostChoices(
         accelerator=accelerator or host.accelerator,
-        asynchronous_io="io_uring" if host.direct_io else "threads",
-        direct_io=host.direct_io,
+        asynchronous_io="io_uring" if direct_io else "threads",
+        direct_io=direct_io,
         folder=folder,
         tap_fds=taps,
         disc=host.disc_file(spec.disc),
