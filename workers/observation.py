@@ -8,7 +8,7 @@ from uuid import UUID
 from workers.contract.acts import Act, FreezeDisks
 from workers.contract.messages import EndReason, MachineObserved, Observed, Progress, UnderTheHood
 from workers.contract.spec import MachineSpec, Power, StopMode
-from workers.host import firewall, networks, processes, wishes
+from workers.host import firewall, networks, processes, tpm, wishes
 from workers.host.boot import boot_id
 from workers.host.files import tail
 from workers.host.made import Spot, base_wanted, made_disks, note_unnoted
@@ -41,6 +41,7 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None =
         disks_moved=moved,
         running_run=running_run,
         running_disc=record.get("disc"),
+        running_second_disc=record.get("second_disc"),
         ended_run=over.run if over else None,
     )
 
@@ -88,7 +89,10 @@ def settle_ended(
     boot ended UNSEEN; one that never got up, or that a reboot of the host ended, is left to be started again.
     """
     record = processes.launched(folder)
-    if not record or processes.runs(folder):
+    if processes.runs(folder):
+        return
+    tpm.end(folder, machine_id)  # it goes with qemu; here one that qemu never came to
+    if not record:
         return
     over = wishes.ended(folder)
     run = int(record.get("run", 0))

@@ -191,6 +191,8 @@ def _to_resume(host: Host, folder: MachineFolder) -> ApplyMachine | None:
     changes: dict[str, Any] = {"power": Power.RUNNING, "run": max(wish.spec.run, int(record.get("run", 0)))}
     if wish.spec.disc and str(wish.spec.disc.image_id) != record.get("disc"):
         changes["disc"] = None  # it never came into the drive, and may be what had failed
+    if wish.spec.second_disc and str(wish.spec.second_disc.image_id) != record.get("second_disc"):
+        changes["second_disc"] = None
     return wish.model_copy(update={"spec": wish.spec.model_copy(update=changes), "act": None})
 
 

@@ -107,7 +107,10 @@ WORDS: dict[ErrorCode, ErrorWords] = {
     ),
     ErrorCode.TPM_FAILED: ErrorWords(
         _("The machine's security chip (TPM) could not be started."),
-        _ADMINISTRATOR,
+        _(
+            "Nothing was lost. An administrator has to look at the host: the package swtpm brings the program. "
+            "The details below say why."
+        ),
     ),
     ErrorCode.WAKE_FAILED: ErrorWords(
         _("The machine could not go on from where it was saved."),
@@ -142,6 +145,13 @@ WORDS: dict[ErrorCode, ErrorWords] = {
     ErrorCode.DISK_FAILED: ErrorWords(_("The machine's disk could not be made."), _AGAIN),
     ErrorCode.FIREWALL_FAILED: ErrorWords(
         _("The host could not set its firewall rules; those before are still in force."), _ADMINISTRATOR
+    ),
+    ErrorCode.FIRMWARE_MISSING: ErrorWords(
+        _("The machine's firmware (UEFI) is not installed on its host."),
+        _(
+            "Nothing was lost. An administrator has to install it there: the package ovmf. "
+            "A machine with a BIOS starts without it."
+        ),
     ),
     ErrorCode.GUEST_IGNORED_SHUTDOWN: ErrorWords(
         _("The machine was asked to shut down and is still running after a minute."),

@@ -43,6 +43,11 @@ WITH_EXT4 = Kernel("linux-image-cloud-amd64", _EXT4_MODULES, CACHE / "ext4")
 OLD_HARDWARE = Kernel("linux-image-amd64", _OLD_MODULES, CACHE / "full")
 """Knows real hardware of old and nothing of virtio: the cloud kernel has neither AHCI nor e1000."""
 
+WITH_DRIVES = Kernel(
+    "linux-image-amd64", (*_OLD_MODULES, "cdrom", "sr_mod", "efivarfs"), CACHE / "with-drives"
+)
+"""Sees disc drives and the firmware's variables too."""
+
 
 def guest_disc(role: str, *, kernel: Kernel = CLOUD, **words: str) -> Path:
     """A bootable disc on which the guest plays `role`; `words` are handed to it on the kernel's command line."""
@@ -72,17 +77,23 @@ def kernel_and_initrd(kernel: Kernel = CLOUD) -> tuple[Path, Path]:
         return image, initrd
 
 
+def fetch_package(package: str, folder: Path) -> Path:
+    """The tree of one of Debian's packages, unpacked below `folder`."""
+    folder.chmod(0o755)  # apt downloads as its own account
+    _run("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package, cwd=folder)
+    [archive] = folder.glob(f"{package}_*.deb")
+    _run("dpkg", "-x", str(archive), "tree", cwd=folder)
+    return folder / "tree"
+
+
 def _fetch_kernel(kernel: Kernel, image: Path, modules: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="offshoot-kernel-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # apt downloads as its own account
         depends = _run("apt-cache", "depends", kernel.package, cwd=folder)
         package = re.search(r"Depends: (linux-image-\d\S+)", depends)
         if package is None:
             raise RuntimeError(f"{kernel.package} names no kernel: {depends}")
-        _run("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package.group(1), cwd=folder)
-        [archive] = folder.glob("*.deb")
-        _run("dpkg", "-x", str(archive), "tree", cwd=folder)
+        fetch_package(package.group(1), folder)
         draft = modules.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()

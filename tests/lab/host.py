@@ -12,7 +12,7 @@ from uuid import UUID
 
 from tests.lab.broker import Broker
 from tests.lab.network import OUTSIDE, HostNetwork
-from tests.lab.processes import QEMU, end_processes_of, processes_of
+from tests.lab.processes import QEMU, SWTPM, end_processes_of, processes_of
 from tests.lab.waiting import wait_for
 from workers.contract.spec import DiscSpec, DiskSpec
 from workers.host.locks import is_held
@@ -148,6 +148,10 @@ class LabHost:
     def qemus(self) -> list[int]:
         """The qemu processes of this host's machines."""
         return processes_of(self.state.machines, QEMU)
+
+    def tpms(self) -> list[int]:
+        """The TPMs of this host's machines."""
+        return processes_of(self.state.machines, SWTPM)
 
     def close(self) -> None:
         """Take away everything: worker, machines, dnsmasq, files."""

@@ -49,6 +49,18 @@ def broken_program(host: LabHost, name: str, *, words: str, status: int = 1) -> 
         subprocess.run((*enter, "umount", "--lazy", real), check=True, timeout=10)
 
 
+@contextmanager
+def missing_files(host: LabHost, real: str) -> Iterator[None]:
+    """For the host's worker alone, the folder `real` is empty."""
+    empty = host.state.root.parent / "empty"
+    empty.mkdir(exist_ok=True)
+    enter = _lay_over(host, empty, real)
+    try:
+        yield
+    finally:
+        subprocess.run((*enter, "umount", "--lazy", real), check=True, timeout=10)
+
+
 def set_free_memory(host: LabHost, mib: int) -> None:
     """From now on the host's worker finds so much memory free, until it is started anew.
 

@@ -1,4 +1,4 @@
-"""What outlives its starter by design: the qemus and dnsmasqs of one folder, each ended by its own pid."""
+"""What outlives its starter by design: the qemus, dnsmasqs and TPMs of one folder, each ended by its own pid."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tests.lab.waiting import wait_for
 
-QEMU, DNSMASQ = "qemu-system", "dnsmasq"
+QEMU, DNSMASQ, SWTPM = "qemu-system", "dnsmasq", "swtpm"
 
 
 def processes_of(folder: Path, *programs: str) -> list[int]:
-    """The living processes of these programs (all: qemus and dnsmasqs) that have the folder in their command line."""
-    names = tuple(program.encode() for program in programs or (QEMU, DNSMASQ))
+    """The living processes of these programs (all: qemus, dnsmasqs and TPMs) that have the folder in their command line."""
+    names = tuple(program.encode() for program in programs or (QEMU, DNSMASQ, SWTPM))
     needle = f"{folder}/".encode()
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -75,6 +75,7 @@ class Standing:
             "tables": [line for line in network.rules().splitlines() if line.startswith("table ")],
             "dnsmasq": self.dnsmasqs(),
             "qemu": self.host.qemus(),
+            "tpm": self.host.tpms(),
             "networks": list(state.networks.glob("*/")),
             "unfinished files": [*state.root.rglob("*.part"), *state.root.rglob("*.draft")],
             "forwarding": network.inside("cat", "/proc/sys/net/ipv4/ip_forward").strip().strip("0"),

@@ -7,6 +7,7 @@ import json
 import string
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,13 +22,16 @@ from workers.contract.spec import (
     DiskBus,
     DiskKind,
     DiskSpec,
+    Firmware,
+    GuestKind,
     MachineSpec,
     NicModel,
     NicSpec,
     Power,
 )
+from workers.plan.firmware import UEFI
 from workers.plan.names import MachineFolder
-from workers.plan.qemu import HostChoices, qemu_argv, with_taps
+from workers.plan.qemu import HostChoices, qemu_argv, with_lines
 
 FOLDER = MachineFolder(Path("/var/lib/offshoot/host/machines/5c0f0000-0000-4000-8000-000000000001"))
 DISK = DiskSpec(id=UUID("d15c0000-0000-4000-8000-000000000001"), size_bytes=8 * GIB, kind=DiskKind.GROWING)
@@ -129,10 +133,10 @@ def test_the_whole_list_of_a_machine_with_a_hostile_name() -> None:
 
 def test_the_same_command_again_has_the_cables_of_its_new_start_and_nothing_else_changed() -> None:
     argv = qemu_argv(machine(), choices())
-    again = with_taps(argv, (9,))
+    again = with_lines(argv, (9,), None)
     assert again == tuple(argument.replace('"fd":"7"', '"fd":"9"') for argument in argv)
     with pytest.raises(ValueError, match="1 cards but 2 taps"):
-        with_taps(argv, (9, 10))
+        with_lines(argv, (9, 10), None)
 
 
 def test_kvm_is_used_where_it_works() -> None:
@@ -148,6 +152,98 @@ def test_an_old_system_gets_the_hardware_that_it_knows() -> None:
     devices = drivers(qemu_argv(old, choices()))
     assert {"ide-hd", "e1000"} <= devices
     assert not {"virtio-blk-pci", "virtio-net-pci"} & devices
+
+
+VARIABLES = FOLDER.variables_file(Firmware.UEFI_SECURE)
+WINDOWS: dict[str, object] = {"guest": GuestKind.WINDOWS, "firmware": Firmware.UEFI_SECURE, "tpm": True}
+
+
+def windows(**changes: object) -> tuple[str, ...]:
+    """What a Windows machine is started with."""
+    here = choices(
+        firmware_code=UEFI[Firmware.UEFI_SECURE].code, firmware_variables=VARIABLES, tpm_fd=9, **changes
+    )
+    return qemu_argv(machine(**WINDOWS), here)
+
+
+def test_secure_boot_has_variables_of_its_own_that_only_the_firmware_may_write() -> None:
+    argv = windows()
+    board = argv[argv.index("-machine") + 1]
+    assert board == (
+        "pc-q35-7.2,memory-backend=ram,vmport=off,hpet=off,pflash0=firmware-code,pflash1=firmware-variables,smm=on"
+    )
+    assert "driver=cfi.pflash01,property=secure,value=on" in argv
+    nodes = {node["node-name"]: node for node in values(argv, "-blockdev")}
+    assert nodes["firmware-code"] == {
+        "driver": "raw",
+        "node-name": "firmware-code",
+        "read-only": True,
+        "file": {"driver": "file", "filename": "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "read-only": True},
+    }
+    assert nodes["firmware-variables"]["driver"] == "qcow2"
+    assert nodes["firmware-variables"]["file"]["filename"] == str(VARIABLES)
+
+
+def test_a_plain_uefi_and_a_bios_have_no_secure_boot() -> None:
+    plain = qemu_argv(
+        machine(firmware=Firmware.UEFI),
+        choices(
+            firmware_code=UEFI[Firmware.UEFI].code, firmware_variables=FOLDER.variables_file(Firmware.UEFI)
+        ),
+    )
+    for argv in (plain, qemu_argv(machine(), choices())):
+        assert not any("cfi.pflash01" in word or "smm=on" in word for word in argv)
+    assert any("OVMF_CODE_4M.fd" in word for word in plain)
+
+
+def test_a_tpm_hangs_on_the_line_that_it_was_given_also_when_it_is_another() -> None:
+    argv = windows()
+    assert argv[argv.index("socket,id=tpm,fd=9") + 1 :][:2] == ("-tpmdev", "emulator,id=tpm0,chardev=tpm")
+    assert "tpm-crb" in drivers(argv)
+    again = with_lines(argv, (5,), 6)
+    assert again == tuple(
+        word.replace('"fd":"7"', '"fd":"5"').replace("id=tpm,fd=9", "id=tpm,fd=6") for word in argv
+    )
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "enlightened", "cpu"),
+    [("tcg", True, "max"), ("kvm", False, "host"), ("kvm", True, "host,hv-relaxed,")],
+)
+def test_windows_finds_what_it_knows_where_there_is_such(
+    accelerator: str, enlightened: bool, cpu: str
+) -> None:
+    argv = windows(accelerator=accelerator, enlightened=enlightened)
+    assert argv[argv.index("-cpu") + 1].startswith(cpu)
+    assert ("hv-" in argv[argv.index("-cpu") + 1]) == cpu.endswith(",")
+    assert argv[argv.index("-rtc") + 1] == "base=localtime,driftfix=slew"
+    assert ("kvm-pit.lost_tick_policy=delay" in argv) == (accelerator == "kvm")
+    linux = qemu_argv(machine(), choices(accelerator=accelerator, enlightened=enlightened))
+    assert linux[linux.index("-cpu") + 1] in ("max", "host")
+    assert linux[linux.index("-rtc") + 1] == "base=utc"
+
+
+def test_the_second_drive_is_there_for_windows_and_others_and_for_any_disc() -> None:
+    def ports(**changes: object) -> list[object]:
+        argv = qemu_argv(machine(**changes), choices(second_disc=Path("/srv/virtio-win.iso")))
+        return [d["bus"] for d in devices(argv) if d["driver"] == "ide-cd"]
+
+    assert ports() == ["ide.0"]
+    assert (
+        ports(second_disc=DISC)
+        == ports(guest=GuestKind.OTHER)
+        == ports(guest=GuestKind.WINDOWS, firmware=Firmware.BIOS)
+    )
+    assert ports(second_disc=DISC) == ["ide.0", "ide.5"]
+    ids = [UUID(int=number) for number in range(5)]
+    sata = tuple(
+        DISK.model_copy(update={"id": each, "bus": DiskBus.SATA, "slot": slot})
+        for slot, each in enumerate(ids)
+    )
+    here = choices(disk_files={each: FOLDER.root / str(each) for each in ids})
+    assert "ide.5" in {d.get("bus") for d in devices(qemu_argv(machine(disks=sata), here))}
+    with pytest.raises(ValueError, match="more than 4 SATA disks"):
+        qemu_argv(machine(disks=sata, guest=GuestKind.OTHER), here)
 
 
 def test_after_the_installation_the_disk_comes_first() -> None:
@@ -227,7 +323,11 @@ def properties(value: str) -> list[tuple[str, str]]:
 
 
 def devices(argv: tuple[str, ...]) -> list[dict[str, object]]:
-    return [json.loads(value) for option, value in itertools.pairwise(argv) if option == "-device"]
+    return values(argv, "-device")
+
+
+def values(argv: tuple[str, ...], wanted: str) -> list[dict[str, Any]]:
+    return [json.loads(value) for option, value in itertools.pairwise(argv) if option == wanted]
 
 
 def drivers(argv: tuple[str, ...]) -> set[object]:

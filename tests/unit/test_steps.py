@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -28,12 +29,15 @@ def test_a_new_machine_takes_every_step() -> None:
     [
         (RUNNING, {"disc": DISC}, ()),
         (RUNNING, {"disc": None}, (Step.CHANGE_DISC,)),
+        (RUNNING, {"disc": DISC, "second_disc": DISC}, (Step.FETCH_DISC, Step.CHANGE_DISC)),
+        (replace(RUNNING, running_second_disc=str(DISC.image_id)), {"disc": DISC}, (Step.CHANGE_DISC,)),
         (RUNNING, {"power": Power.OFF, "stop_mode": StopMode.ASK}, (Step.ASK_GUEST,)),
         (RUNNING, {"power": Power.OFF, "stop_mode": StopMode.FORCE}, (Step.STOP,)),
         (RUNNING, {"power": Power.GONE}, (Step.STOP, Step.REMOVE)),
         (RUNNING, {"run": 2, "stop_mode": StopMode.ASK}, (Step.ASK_GUEST, *START)),
         (OFF, {"run": 1}, ()),
         (OFF, {"run": 2}, START),
+        (OFF, {"run": 2, "second_disc": DISC}, (Step.FETCH_DISC, *START)),
         (OFF, {"power": Power.OFF}, ()),
         (OFF, {"power": Power.GONE}, (Step.REMOVE,)),
         (NOTHING, {"power": Power.OFF}, (Step.MAKE_DISKS,)),

@@ -27,6 +27,7 @@ class ErrorCode(StrEnum):
     DISK_SHRINKS = "disk_shrinks"
     EXPORT_FAILED = "export_failed"
     FIREWALL_FAILED = "firewall_failed"
+    FIRMWARE_MISSING = "firmware_missing"
     GUEST_IGNORED_SHUTDOWN = "guest_ignored_shutdown"
     HARDWARE_REFUSED = "hardware_refused"
     IMAGE_REFUSED = "image_refused"

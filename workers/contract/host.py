@@ -8,6 +8,10 @@ from pydantic import Field
 
 from workers.contract.version import Message
 
+UEFI_FEATURE = "UEFI firmware (package ovmf)"
+TPM_FEATURE = "TPM (package swtpm)"
+"""Among a host's missing features: machines that need one of these do not start on it."""
+
 
 class KvmAnswer(StrEnum):
     """The result of really running a small 64-bit guest under KVM."""
@@ -63,7 +67,7 @@ class HostFacts(Message):
     qemu_version: str
     kernel: str
     missing_features: tuple[str, ...] = Field(
-        description="kernel features that would be used if they were here"
+        description="features of its kernel and programs that would be used if they were here"
     )
 
 

@@ -153,6 +153,11 @@ class MachineSpec(Message):
     seed: SeedSpec | None = None
     nics: tuple[NicSpec, ...] = Field(max_length=8)
 
+    @property
+    def has_second_drive(self) -> bool:
+        """A second disc drive, for a driver disc beside the system's own; Linux has its drivers and gets one only for a disc."""
+        return self.guest is not GuestKind.LINUX or self.second_disc is not None
+
     @model_validator(mode="after")
     def _slots_are_used_once(self) -> MachineSpec:
         for what in (self.disks, self.nics):

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 import structlog
 
 from workers.contract.errors import ErrorCode, OffshootError
-from workers.contract.spec import MachineSpec
+from workers.contract.spec import Firmware, GuestKind, MachineSpec
 from workers.effects.work import Work
-from workers.host import library, networks, processes
+from workers.host import firmware, library, networks, processes, tpm
 from workers.host.boot import boot_id
+from workers.host.enlightenments import kvm_is_enlightened
 from workers.host.facts import host_usage
 from workers.killpoints import reached
 from workers.plan.names import MachineFolder
-from workers.plan.qemu import Accelerator, HostChoices, qemu_argv, with_taps
+from workers.plan.qemu import Accelerator, HostChoices, qemu_argv, with_lines
 from workers.this_host import Host
 
 log = structlog.get_logger()
@@ -28,10 +29,10 @@ class MemoryShort(OffshootError):
 
 
 def fetch_disc(work: Work) -> None:
-    """The disc of the drive lies on this host, checked."""
-    if work.spec.disc is not None:
+    """The discs of the drives lie on this host, checked."""
+    for disc in filter(None, (work.spec.disc, work.spec.second_disc)):
         library.fetch_disc(
-            work.spec.disc,
+            disc,
             folder=work.host.config.state.images,
             portal_url=work.host.config.portal_url,
             fleet_key=work.host.config.fleet_key,
@@ -48,11 +49,14 @@ def prepare_network(work: Work) -> None:
 @contextmanager
 def _unplugged_on_failure(host: Host, spec: MachineSpec) -> Iterator[None]:
     """Pull the machine's cables again where what is done inside fails; that failure is what is told."""
+    folder = host.folder(spec.machine_id)
     try:
         yield
     except Exception:
         try:
             networks.unplug(host.config, spec.machine_id)
+            if not processes.runs(folder):
+                tpm.end(folder, spec.machine_id)
         except Exception:
             log.exception("not undone", machine=str(spec.machine_id))
         raise
@@ -77,37 +81,58 @@ def start(
     """
     host, folder = work.host, work.folder
     with _unplugged_on_failure(host, spec):
+        if processes.runs(folder):  # before its TPM is touched
+            raise processes.LaunchError("another qemu of this machine is running already")
         free = host_usage(host.config.state.root).memory_free_mib
         if spec.memory_mib > free:
             raise MemoryShort(f"{spec.memory_mib} MiB wanted, {free} MiB free on {host.config.name}")
+        firmware.make_store(folder, spec.firmware, uid=host.config.uid, gid=host.config.gid)
         taps = networks.open_taps(spec)
         reached("taps opened")
+        lines = list(taps)
         try:
-            choices = choices_for(host, spec, folder, taps, accelerator=accelerator)
-            argv = with_taps(argv_before, taps) if argv_before else qemu_argv(spec, choices)
+            tpm_fd = None
+            if spec.tpm:
+                tpm_fd = tpm.start(folder, spec.machine_id, uid=host.config.uid, gid=host.config.gid)
+                lines.append(tpm_fd)
+            choices = choices_for(host, spec, folder, taps, accelerator=accelerator, tpm_fd=tpm_fd)
+            argv = with_lines(argv_before, taps, tpm_fd) if argv_before else qemu_argv(spec, choices)
         except BaseException:
-            networks.close_taps(taps)
+            networks.close_taps(lines)
             raise
-        processes.start(
-            folder,
-            spec.machine_id,
-            (*argv, *more),
-            tap_fds=taps,
-            monitors=host.monitors,
-            uid=host.config.uid,
-            gid=host.config.gid,
-            extra_groups=(host.config.kvm_gid,) if choices.accelerator == "kvm" else (),
-            record={
-                "run": spec.run,
-                "boot": boot_id(),
-                "generation": work.spec.generation,
-                "accelerator": choices.accelerator,
-                "disc": str(spec.disc.image_id) if spec.disc else None,
-                "spec": spec.to_wire(),
-                "spec_at_start": spec.to_wire(),
-            },
-        )
+        with _tpm_told_apart(folder):
+            processes.start(
+                folder,
+                spec.machine_id,
+                (*argv, *more),
+                line_fds=lines,
+                monitors=host.monitors,
+                uid=host.config.uid,
+                gid=host.config.gid,
+                extra_groups=(host.config.kvm_gid,) if choices.accelerator == "kvm" else (),
+                record={
+                    "run": spec.run,
+                    "boot": boot_id(),
+                    "generation": work.spec.generation,
+                    "accelerator": choices.accelerator,
+                    "disc": str(spec.disc.image_id) if spec.disc else None,
+                    "second_disc": str(spec.second_disc.image_id) if spec.second_disc else None,
+                    "spec": spec.to_wire(),
+                    "spec_at_start": spec.to_wire(),
+                },
+            )
     host.on_launch(spec.machine_id)
+
+
+@contextmanager
+def _tpm_told_apart(folder: MachineFolder) -> Iterator[None]:
+    """Where qemu did not come up because of the machine's TPM, that is what is told."""
+    try:
+        yield
+    except processes.LaunchError as exc:
+        if "tpm-emulator: " not in exc.detail:
+            raise
+        raise tpm.TpmError(f"{exc.detail}\n{tpm.words(folder)}") from exc
 
 
 def choices_for(
@@ -117,9 +142,11 @@ def choices_for(
     taps: tuple[int, ...],
     *,
     accelerator: Accelerator | None = None,
+    tpm_fd: int | None = None,
 ) -> HostChoices:
-    """What this host adds to the spec. Raises PlaceMissing."""
+    """What this host adds to the spec. Raises PlaceMissing, FirmwareError."""
     direct_io = host.takes_direct_io(spec)
+    uefi = spec.firmware is not Firmware.BIOS
     return HostChoices(
         accelerator=accelerator or host.accelerator,
         asynchronous_io="io_uring" if direct_io else "threads",
@@ -127,5 +154,10 @@ def choices_for(
         folder=folder,
         tap_fds=taps,
         disc=host.disc_file(spec.disc),
+        second_disc=host.disc_file(spec.second_disc),
+        firmware_code=firmware.code_file(spec.firmware),
+        firmware_variables=folder.variables_file(spec.firmware) if uefi else None,
+        tpm_fd=tpm_fd,
+        enlightened=spec.guest is GuestKind.WINDOWS and kvm_is_enlightened(),
         disk_files={disk.id: host.disk_file(spec.machine_id, disk) for disk in spec.disks},
     )

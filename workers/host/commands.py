@@ -14,7 +14,10 @@ from pathlib import Path
 
 from workers.contract.errors import ErrorCode, OffshootError
 
-_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for, whatever the worker's own PATH is."""
+
+_ENVIRONMENT = {"PATH": PROGRAMS, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
 _BETWEEN_SECONDS = 0.4
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 from pathlib import Path
 
-from workers.contract.host import CpuFacts, HostFacts, HostUsage, KvmProbe
+from workers.contract.host import TPM_FEATURE, UEFI_FEATURE, CpuFacts, HostFacts, HostUsage, KvmProbe
+from workers.host.commands import PROGRAMS
+from workers.host.firmware import has_uefi
 from workers.host.probe import qemu_version
+from workers.plan.firmware import SWTPM, UEFI
 
 MIB = 1024 * 1024
 _FEATURE_CONTROL = 0x3A  # IA32_FEATURE_CONTROL: bit 0 locked, bit 2 VMX outside SMX (Intel SDM volume 4)
@@ -52,7 +56,7 @@ def host_facts(kvm: KvmProbe | None) -> HostFacts:
 
 
 def missing_features() -> tuple[str, ...]:
-    """What would be used if the kernel had it."""
+    """What would be used if the kernel or the host had it."""
     controllers = [
         Path("/sys/fs/cgroup/cgroup.controllers"),
         Path("/sys/fs/cgroup/unified/cgroup.controllers"),
@@ -62,6 +66,8 @@ def missing_features() -> tuple[str, ...]:
         "vhost-net": Path("/dev/vhost-net").exists(),
         "cgroup v2 CPU controller": cpu_controller,
         "systemd": Path("/run/systemd/system").exists(),
+        UEFI_FEATURE: all(has_uefi(each) for each in UEFI),
+        TPM_FEATURE: shutil.which(SWTPM, path=PROGRAMS) is not None,
     }
     return tuple(name for name, there in wanted.items() if not there)
 

@@ -13,7 +13,6 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +22,7 @@ from workers.host.commands import spawn
 from workers.host.files import read_json, tail, write_json, write_text
 from workers.host.locks import is_held, try_lock, wait_free
 from workers.host.monitor import MonitorError, MonitorLoop
+from workers.host.signals import kill_by_arguments
 from workers.killpoints import reached
 from workers.plan.names import MachineFolder
 
@@ -53,7 +53,7 @@ def start(
     machine_id: UUID,
     argv: Sequence[str],
     *,
-    tap_fds: Sequence[int],
+    line_fds: Sequence[int],
     monitors: MonitorLoop,
     uid: int,
     gid: int,
@@ -62,11 +62,11 @@ def start(
 ) -> None:
     """Start qemu as its own account and wait until its monitor answers with the machine's uuid.
 
-    Closes the taps: from here on only qemu has them. Raises LaunchError; then no qemu is left, and what was known of
-    the run before is known again.
+    Closes `line_fds` (taps, the TPM's line): from here on only qemu has them. Raises LaunchError; then no qemu is left,
+    and what was known of the run before is known again.
     """
     life = try_lock(folder.life_lock)
-    descriptors = [descriptor for descriptor in (life, *tap_fds) if descriptor is not None]
+    descriptors = [descriptor for descriptor in (life, *line_fds) if descriptor is not None]
     try:
         if life is None:
             raise LaunchError("another qemu of this machine is running already")
@@ -137,15 +137,7 @@ def kill(folder: MachineFolder, machine_id: UUID, monitors: MonitorLoop) -> None
         pass  # it may hang, or be gone; the next lines see to either
     if wait_free(folder.life_lock, seconds=5):
         return
-    for pid in _pids(machine_id):
-        handle = os.pidfd_open(pid)
-        try:
-            if pid in _pids(machine_id):  # the same process still, now that the handle holds it
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(handle)
+    kill_by_arguments("-uuid", str(machine_id))
     if not wait_free(folder.life_lock, seconds=10):
         raise OffshootError("qemu does not end, not even by SIGKILL: the host's disk may hang")
 
@@ -192,17 +184,3 @@ def _fresh_run_folder(folder: MachineFolder, uid: int, gid: int) -> None:
     shutil.rmtree(folder.run, ignore_errors=True)
     folder.run.mkdir(mode=0o700)
     os.chown(folder.run, uid, gid)
-
-
-def _pids(machine_id: UUID) -> list[int]:
-    """Processes whose command line has `-uuid <this machine>`; only asked when a qemu does not end."""
-    wanted = [b"-uuid", str(machine_id).encode()]
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(arguments[i : i + 2] == wanted for i in range(len(arguments) - 1)):
-            found.append(int(path.parent.name))
-    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from workers.contract.disks import DiskKind
-from workers.contract.spec import NicSpec
+from workers.contract.spec import Firmware, NicSpec
 
 
 def bridge_name(network_id: UUID) -> str:
@@ -126,6 +126,25 @@ class MachineFolder:
     def intent_file(self) -> Path:
         """A person's wish to stop, written before the act: a SIGTERM looks like a guest's own end."""
         return self.root / "intent.json"
+
+    def variables_file(self, firmware: Firmware) -> Path:
+        """What the machine's UEFI firmware remembers: boot entries, keys. One for each kind, so that none is lost."""
+        return self.root / f"firmware-{firmware.value}.qcow2"
+
+    @property
+    def tpm(self) -> Path:
+        """The memory of the machine's TPM; belongs to qemu's account, as the program does that plays it."""
+        return self.root / "tpm"
+
+    @property
+    def tpm_lock(self) -> Path:
+        """Held by the machine's TPM for as long as it runs."""
+        return self.root / "tpm.lock"
+
+    @property
+    def tpm_log(self) -> Path:
+        """What the TPM's program said."""
+        return self.root / "tpm.log"
 
     @property
     def launched_file(self) -> Path:

@@ -20,6 +20,8 @@ from workers.contract.spec import (
     DiskBus,
     DiskKind,
     DiskSpec,
+    Firmware,
+    GuestKind,
     MachineSpec,
     NicModel,
     NicSpec,
@@ -31,6 +33,7 @@ MACHINE_TYPE = "pc-q35-7.2"
 """Pinned: a moving alias would change the hardware under an installed system."""
 
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+FIRMWARE_CODE_NODE, FIRMWARE_VARIABLES_NODE = "firmware-code", "firmware-variables"
 AGENT_PORT = "org.qemu.guest_agent.0"
 
 Accelerator = Literal["kvm", "tcg"]
@@ -41,6 +44,14 @@ _SLOT_VIDEO, _SLOT_USB, _SLOT_SERIAL, _SLOT_RNG, _SLOT_BALLOON = 1, 2, 3, 4, 5
 _SLOT_FIRST_NIC = 6
 _SLOT_FIRST_DISK = 14
 _SATA_PORTS = 6
+_SECOND_DRIVE_PORT = 5
+_TPM_LINE = "socket,id=tpm,fd="
+
+# What Windows looks for on a hypervisor, in kernels since 4.20 (qemu: docs/system/i386/hyperv.rst).
+_ENLIGHTENMENTS = (
+    "hv-relaxed", "hv-vapic", "hv-spinlocks=0x1fff", "hv-vpindex", "hv-runtime", "hv-synic", "hv-stimer", "hv-time",
+    "hv-tlbflush", "hv-ipi",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,8 @@ class HostChoices:
     """What the host adds to the spec: what works on it, and where things lie.
 
     `disk_files` says where each disk lies, `disc` where the cached disc; `tap_fds` are the open taps, one a card, as
-    numbers that qemu inherits.
+    numbers that qemu inherits; `tpm_fd` is the line to the machine's TPM. `firmware_code` and `firmware_variables` are
+    there for UEFI. `enlightened`: KVM knows what Windows looks for.
     """
 
     accelerator: Accelerator
@@ -58,6 +70,24 @@ class HostChoices:
     tap_fds: tuple[int, ...]
     disc: Path | None
     disk_files: Mapping[UUID, Path]
+    second_disc: Path | None = None
+    firmware_code: Path | None = None
+    firmware_variables: Path | None = None
+    tpm_fd: int | None = None
+    enlightened: bool = False
+
+
+@dataclass(frozen=True)
+class Drive:
+    """A disc drive: its device, the node of the disc in it, and its port."""
+
+    device: str
+    node: str
+    port: int
+
+
+DRIVE = Drive("disc-drive", "disc", 0)
+SECOND_DRIVE = Drive("second-disc-drive", "second-disc", _SECOND_DRIVE_PORT)
 
 
 def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
@@ -71,12 +101,12 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
         *("-uuid", str(spec.machine_id)),
         *("-no-user-config", "-nodefaults"),
         *("-sandbox", SANDBOX),
-        *("-machine", f"{MACHINE_TYPE},memory-backend=ram,vmport=off,hpet=off"),
-        *_accelerator(host.accelerator),
+        *_machine(spec, host),
+        *_accelerator(spec, host),
         *("-smp", f"cpus={spec.cpus},sockets=1,cores={spec.cpus},threads=1"),
         *("-m", f"size={spec.memory_mib}M"),
         *_object("memory-backend-memfd", "ram", size=spec.memory_mib * MIB, share=True),
-        *("-rtc", "base=utc"),
+        *_clock(spec, host),
         *("-boot", "strict=on"),
         # A crashed system stays on the screen, and is told of, until a person has seen it.
         *("-action", "panic=pause"),
@@ -104,7 +134,9 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
             addr=_slot(_SLOT_BALLOON),
             **{"free-page-reporting": True},
         ),
+        *_tpm(spec, host),
         *_disc(spec, host),
+        *_second_disc(spec, host),
         *(argument for disk in spec.disks for argument in _disk(disk, spec, host)),
         *(
             argument
@@ -114,25 +146,31 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
     )
 
 
-def with_taps(argv: Sequence[str], tap_fds: tuple[int, ...]) -> tuple[str, ...]:
-    """The same command with other open taps, one a card, in the order of its cards. Raises ValueError where they do not match."""
+def with_lines(argv: Sequence[str], tap_fds: tuple[int, ...], tpm_fd: int | None) -> tuple[str, ...]:
+    """The same command with other open taps, one a card, in the order of its cards, and another line to its TPM.
+
+    Raises ValueError where they do not match.
+    """
     positions = [i + 1 for i, argument in enumerate(argv) if argument == "-netdev"]
     if len(positions) != len(tap_fds):
         raise ValueError(f"{len(positions)} cards but {len(tap_fds)} taps")
     changed = list(argv)
     for position, tap_fd in zip(positions, tap_fds, strict=True):
         changed[position] = _json(json.loads(changed[position]) | {"fd": str(tap_fd)})
+    if tpm_fd is not None:
+        [line] = [i for i, argument in enumerate(argv) if argument.startswith(_TPM_LINE)]
+        changed[line] = f"{_TPM_LINE}{tpm_fd}"
     return tuple(changed)
 
 
-def disc_blockdev(path: Path) -> dict[str, object]:
-    """The block node of a disc; also what QMP's blockdev-add takes when a disc is put in later.
+def disc_blockdev(path: Path, drive: Drive = DRIVE) -> dict[str, object]:
+    """The block node of a drive's disc; also what QMP's blockdev-add takes when a disc is put in later.
 
     Raw and read-only, never probed: an image that looks like qcow2 inside stays a plain disc.
     """
     return {
         "driver": "raw",
-        "node-name": "disc",
+        "node-name": drive.node,
         "read-only": True,
         "file": {"driver": "file", "filename": str(path), "read-only": True},
     }
@@ -143,10 +181,58 @@ def escape(value: str) -> str:
     return value.replace(",", ",,")
 
 
-def _accelerator(accelerator: Accelerator) -> tuple[str, ...]:
-    if accelerator == "kvm":
-        return ("-accel", "kvm", "-cpu", "host")
-    return ("-accel", "tcg,thread=multi", "-cpu", "max")
+def _machine(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    """The board with its firmware. Raises ValueError where a UEFI's files are not named."""
+    board = f"{MACHINE_TYPE},memory-backend=ram,vmport=off,hpet=off"
+    if spec.firmware is Firmware.BIOS:
+        return ("-machine", board)
+    if host.firmware_code is None or host.firmware_variables is None:
+        raise ValueError("a UEFI without its files")
+    code: dict[str, object] = {
+        "driver": "raw",
+        "node-name": FIRMWARE_CODE_NODE,
+        "read-only": True,
+        "file": {"driver": "file", "filename": str(host.firmware_code), "read-only": True},
+    }
+    variables: dict[str, object] = {
+        "driver": "qcow2",
+        "node-name": FIRMWARE_VARIABLES_NODE,
+        "file": {"driver": "file", "filename": str(host.firmware_variables)},
+    }
+    board += f",pflash0={FIRMWARE_CODE_NODE},pflash1={FIRMWARE_VARIABLES_NODE}"
+    blockdevs = ("-blockdev", _json(code), "-blockdev", _json(variables))
+    if spec.firmware is Firmware.UEFI:
+        return (*blockdevs, "-machine", board)
+    # Only the firmware itself, in system management mode, may write its variables: else a guest switches Secure Boot off.
+    secure = ("-global", "driver=cfi.pflash01,property=secure,value=on")
+    return (*blockdevs, "-machine", f"{board},smm=on", *secure)
+
+
+def _accelerator(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    if host.accelerator == "tcg":
+        return ("-accel", "tcg,thread=multi", "-cpu", "max")
+    enlightenments = _ENLIGHTENMENTS if spec.guest is GuestKind.WINDOWS and host.enlightened else ()
+    return ("-accel", "kvm", "-cpu", ",".join(("host", *enlightenments)))
+
+
+def _clock(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    """Windows takes the clock for local time, and loses ticks that come late unless they are made up for."""
+    if spec.guest is not GuestKind.WINDOWS:
+        return ("-rtc", "base=utc")
+    ticks = ("-global", "kvm-pit.lost_tick_policy=delay") if host.accelerator == "kvm" else ()
+    return ("-rtc", "base=localtime,driftfix=slew", *ticks)
+
+
+def _tpm(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    if not spec.tpm:
+        return ()
+    if host.tpm_fd is None:
+        raise ValueError("a TPM without a line to it")
+    return (
+        *("-chardev", f"{_TPM_LINE}{host.tpm_fd}"),
+        *("-tpmdev", "emulator,id=tpm0,chardev=tpm"),
+        *_device("tpm-crb", id="tpm0-device", tpmdev="tpm0"),
+    )
 
 
 def _monitor(name: str, path: Path) -> tuple[str, ...]:
@@ -160,10 +246,23 @@ def _chardev(name: str, path: Path) -> tuple[str, ...]:
 def _disc(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
     """The drive is always there, so that a disc can be put in and taken out while the machine runs."""
     boot_index = 1 if spec.boot_from is BootFrom.DISC else len(spec.disks) + 1
-    drive = {"id": "disc-drive", "bus": "ide.0", "bootindex": boot_index}
-    if host.disc is None:
-        return _device("ide-cd", **drive)
-    return ("-blockdev", _json(disc_blockdev(host.disc)), *_device("ide-cd", **drive, drive="disc"))
+    return _drive(DRIVE, host.disc, bootindex=boot_index)
+
+
+def _second_disc(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
+    """Nothing starts from the second drive: it is there for drivers."""
+    return _drive(SECOND_DRIVE, host.second_disc) if spec.has_second_drive else ()
+
+
+def _drive(drive: Drive, disc: Path | None, **properties: object) -> tuple[str, ...]:
+    properties = {"id": drive.device, "bus": f"ide.{drive.port}", **properties}
+    if disc is None:
+        return _device("ide-cd", **properties)
+    return (
+        "-blockdev",
+        _json(disc_blockdev(disc, drive)),
+        *_device("ide-cd", **properties, drive=drive.node),
+    )
 
 
 def _disk(disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
@@ -199,8 +298,9 @@ def _disk(disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ..
     blockdevs = ("-blockdev", _json(file), "-blockdev", _json(image))
     if disk.bus is DiskBus.SATA:
         port = 1 + sum(1 for other in spec.disks if other.bus is DiskBus.SATA and other.slot < disk.slot)
-        if port >= _SATA_PORTS:
-            raise ValueError(f"more than {_SATA_PORTS - 1} SATA disks")
+        ports = _SECOND_DRIVE_PORT if spec.has_second_drive else _SATA_PORTS
+        if port >= ports:
+            raise ValueError(f"more than {ports - 1} SATA disks")
         return (*blockdevs, *_device("ide-hd", **properties, bus=f"ide.{port}"))
     return (
         *blockdevs,

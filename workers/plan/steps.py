@@ -25,8 +25,8 @@ class Found:
     """A machine as the host finds it.
 
     `disks_moved`: a disk is of another kind, or lies elsewhere, than it is wanted. `running_run` is the run of the
-    living qemu (None: none lives), `running_disc` the disc in its drive; `ended_run` is the run that ended by itself
-    or by a person's wish, None where none did.
+    living qemu (None: none lives), `running_disc` and `running_second_disc` the discs in its drives; `ended_run` is the
+    run that ended by itself or by a person's wish, None where none did.
     """
 
     disks_missing: bool
@@ -34,6 +34,7 @@ class Found:
     running_disc: str | None
     ended_run: int | None
     disks_moved: bool = False
+    running_second_disc: str | None = None
 
 
 def steps_for(spec: MachineSpec, found: Found, act: Act | None = None) -> tuple[Step, ...]:
@@ -54,15 +55,17 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
     if spec.power is Power.OFF:  # ended first: a disk that is lost keeps no machine from being cut off
         return (*(stop if runs else ()), *make_disks)
     if found.running_run is not None and found.running_run >= spec.run:
-        wanted_disc = str(spec.disc.image_id) if spec.disc else None
-        if wanted_disc == found.running_disc:
+        wanted = [str(disc.image_id) if disc else None for disc in (spec.disc, spec.second_disc)]
+        in_drives = [found.running_disc, found.running_second_disc]
+        if wanted == in_drives:
             return ()
-        return (*((Step.FETCH_DISC,) if wanted_disc else ()), Step.CHANGE_DISC)
+        comes = any(new and new != old for new, old in zip(wanted, in_drives, strict=True))
+        return (*((Step.FETCH_DISC,) if comes else ()), Step.CHANGE_DISC)
     if not runs and found.ended_run is not None and found.ended_run >= spec.run:
         return make_disks
     return (
         *(stop if runs else ()),
-        *((Step.FETCH_DISC,) if spec.disc else ()),
+        *((Step.FETCH_DISC,) if spec.disc or spec.second_disc else ()),
         *make_disks,
         *((Step.PREPARE_NETWORK,) if spec.nics else ()),
         Step.LAUNCH,
