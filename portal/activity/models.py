@@ -33,7 +33,8 @@ class Kind(models.TextChoices):
     TAKE_SNAPSHOT = "take_snapshot", _("Take a snapshot")
     REVERT = "revert", _("Go back to a snapshot")
     DELETE_SNAPSHOT = "delete_snapshot", _("Delete a snapshot")
-    FREEZE = "freeze", _("Make a template")
+    FREEZE = "freeze", _("Freeze the disks")
+    MOVE_DISK = "move_disk", _("Move a disk")
     BACKUP = "backup", _("Back up")
     EXPORT = "export", _("Export")
     SET_PASSWORD = "set_password", _("Set a password")
@@ -48,11 +49,11 @@ STARTING = (Kind.CREATE, Kind.START, Kind.RESTART, Kind.WAKE)
 
 EXCLUSIVE = (
     Kind.TAKE_SNAPSHOT, Kind.REVERT, Kind.DELETE_SNAPSHOT, Kind.FREEZE, Kind.BACKUP, Kind.EXPORT, Kind.SAVE,
-    Kind.SET_PASSWORD,
+    Kind.SET_PASSWORD, Kind.MOVE_DISK,
 )  # fmt: skip
 """What has to end before anything else is asked of the machine, but to cancel it, to cut it off or to delete it."""
 
-CANCELLABLE = (Kind.BACKUP, Kind.EXPORT, Kind.CHANGE, Kind.SAVE, Kind.TAKE_SNAPSHOT)
+CANCELLABLE = (Kind.BACKUP, Kind.EXPORT, Kind.CHANGE, Kind.SAVE, Kind.TAKE_SNAPSHOT, Kind.MOVE_DISK)
 """What a person may end early; nothing of it is left then."""
 
 OPEN_STATES = [OperationState.QUEUED.value, OperationState.RUNNING.value]

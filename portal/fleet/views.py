@@ -33,6 +33,7 @@ def host_detail(request: HttpRequest, name: str) -> HttpResponse:
         "trial": trial_label(facts.kvm.answer) if facts and facts.kvm else "",
         "kvm_sentence": kvm_sentence(facts),
         "machines": machines[:_MOST_MACHINES],
+        "pools": [pool | {"used_mib": pool["total_mib"] - pool["free_mib"]} for pool in host.pools],
         "most_machines": _MOST_MACHINES,
     }
     return render(request, "fleet/detail.html", context)

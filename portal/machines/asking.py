@@ -12,7 +12,7 @@ from portal.activity.models import EXCLUSIVE, OPEN_STATES, STARTING, Kind, Opera
 from portal.fleet.models import Host
 from portal.live import publish
 from portal.machines import dispatch
-from portal.machines.models import Machine
+from portal.machines.models import Disk, Machine
 from portal.machines.specs import spec_of
 from portal.refusal import Refused
 from workers.contract.acts import Act
@@ -47,10 +47,34 @@ def running(machine: Machine) -> Machine:
     return row
 
 
+def off(machine: Machine) -> Machine:
+    """The machine's row, locked, for what needs it to be off and to stay so."""
+    row = wanted(machine)
+    if row.observed != Observed.OFF or row.power != Power.OFF or is_starting(row):
+        raise Refused(_("The machine has to be off for this. Shut it down, then try again."))
+    return row
+
+
 def is_starting(row: Machine) -> bool:
     """The newest wish is that it runs, and its host has not carried it out yet."""
     newest = row.operations.filter(generation=row.generation)
     return newest.filter(kind__in=STARTING, state__in=OPEN_STATES).exists()
+
+
+def refuse_while_copied(row: Machine) -> None:
+    """Raises Refused while a full clone of the machine is being made: nobody may write to its disks meanwhile."""
+    copies = Disk.objects.filter(
+        origin__kind="copy",
+        origin__machine_id=str(row.pk),
+        machine__operations__kind__in=STARTING,
+        machine__operations__state__in=OPEN_STATES,
+    ).select_related("machine")
+    copy = copies.first()
+    if copy is not None:
+        words = _(
+            "A full clone of this machine is being made: “%(name)s”. Wait for its end, or delete the clone."
+        )
+        raise Refused(words % {"name": copy.machine.name})
 
 
 def change(

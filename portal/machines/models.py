@@ -188,7 +188,11 @@ class Snapshot(models.Model):
 
 
 class Template(models.Model):
-    """Frozen disks of a host with the hardware around them: a published one is offered, another one only holds clones."""
+    """Frozen disks of a host with the hardware around them.
+
+    A published one is everybody's to use, another one its owner's. `holds_clones`: it is on no list and there only
+    because linked clones stand on it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="templates")
@@ -197,6 +201,7 @@ class Template(models.Model):
     description = models.TextField(blank=True, max_length=2000)
     is_published = models.BooleanField(default=False)
     is_ready = models.BooleanField(default=False)
+    holds_clones = models.BooleanField(default=False)
     hardware: models.JSONField[Any, Any] = models.JSONField(help_text="the spec of the machine that it was")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from portal.activity.models import Kind, Operation
+from portal.machines.freezing import settle_forget, settle_freeze
+from portal.machines.moving import settle_move
 from workers.contract.messages import Progress
 
 Outcome = Callable[[Operation, Progress], None]
 """Takes the operation, with its machine, and the report of its end: done, failed or superseded."""
 
-OUTCOMES: dict[Kind, Outcome] = {}
+OUTCOMES: dict[Kind, Outcome] = {
+    Kind.MOVE_DISK: settle_move,
+    Kind.FREEZE: settle_freeze,
+    Kind.FORGET_BASE: settle_forget,
+}
 
 
 def settle(operation: Operation, progress: Progress) -> None:

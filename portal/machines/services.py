@@ -14,7 +14,7 @@ from portal.fleet.models import Host
 from portal.fleet.placement import Candidate, Needs, NoRoom, place
 from portal.fleet.selectors import candidates, hosts_alive
 from portal.images.models import Image
-from portal.machines.asking import change, is_starting, record, running, wanted
+from portal.machines.asking import change, is_starting, record, refuse_while_copied, running, wanted
 from portal.machines.models import Disk, Machine, Nic
 from portal.networks.models import Network
 from portal.networks.services import free_address, new_mac
@@ -94,6 +94,7 @@ def machine_start(*, machine: Machine, by: User) -> Operation:
             raise Refused(_("The machine is running already."))
         if is_starting(row):  # a second start would be a new run, and restart what the first one has started
             raise Refused(_("The machine is being started already."))
+        refuse_while_copied(row)
         return change(row, Kind.START, by, power=Power.RUNNING, run=row.run + 1)
 
 

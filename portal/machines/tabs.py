@@ -22,4 +22,4 @@ class Tab:
         return f"machines:{self.name}"
 
 
-TABS = (Tab("detail", _("Overview"), "display"),)
+TABS = (Tab("detail", _("Overview"), "display"), Tab("copies", _("Disks and copies"), "layers"))

@@ -12,6 +12,7 @@ from portal.console.services import tickets_clear_expired
 from portal.fleet.services import heartbeat_take
 from portal.images.services import clear_expired_uploads
 from portal.machines import dispatch, reports
+from portal.machines.freezing import forget_unused
 from workers.contract.errors import MessageError, VersionError
 from workers.contract.messages import (
     TASK_HEARTBEAT,
@@ -72,9 +73,10 @@ def send_outbox() -> None:
 
 @shared_task(name="portal.clear_expired")
 def clear_expired() -> None:
-    """Remove console tickets and uploads that nobody came back for."""
+    """Remove console tickets, uploads that nobody came back for, and frozen disks that nothing stands on."""
     tickets_clear_expired()
     clear_expired_uploads()
+    forget_unused()
 
 
 def _body(wire: Any) -> dict[str, Any]:

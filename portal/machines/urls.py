@@ -2,13 +2,17 @@
 
 from django.urls import path
 
-from portal.machines.views import pages, power
+from portal.machines.views import copies, pages, power
 
 app_name = "machines"
 urlpatterns = [
     path("", pages.machine_list, name="list"),
     path("new/", pages.machine_new, name="new"),
     path("<uuid:machine_id>/", pages.machine_detail, name="detail"),
+    path("<uuid:machine_id>/copies/", copies.machine_copies, name="copies"),
+    path("<uuid:machine_id>/clone/", copies.machine_clone, name="clone"),
+    path("<uuid:machine_id>/publish/", copies.machine_publish, name="publish"),
+    path("<uuid:machine_id>/disks/<uuid:disk_id>/move/", copies.machine_move_disk, name="move-disk"),
     path("<uuid:machine_id>/start/", power.machine_start, name="start"),
     path("<uuid:machine_id>/shut-down/", power.machine_shut_down, name="shut-down"),
     path("<uuid:machine_id>/restart/", power.machine_restart, name="restart"),

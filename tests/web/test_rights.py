@@ -18,7 +18,8 @@ from portal.accounts.models import User
 from portal.activity.models import Operation
 from portal.console.models import ConsoleTicket
 from portal.images.models import Image, Upload
-from portal.machines.models import Disk, Machine, Nic
+from portal.machines.models import Disk, Machine, Nic, Template
+from portal.machines.specs import spec_of
 from tests.web.people import image_named, nobody, signed_in
 from workers.contract.tokens import Purpose, issue
 
@@ -74,6 +75,13 @@ RULES: dict[str, Rule] = {
     "machines:force-off": change(302, 404, 302, 302),
     "machines:finish-installation": change(302, 404, 302, 302),
     "machines:insert-disc": change(302, 404, 302, 302),
+    "machines:copies": reading(302, 404, 200, 200),
+    "machines:clone": change(302, 404, 422, 422),  # it needs the machine to be off, and a name
+    "machines:publish": change(302, 404, 422, 422),
+    "machines:move-disk": change(302, 404, 302, 302),
+    "templates:list": reading(302, 200, 200, 200),
+    "templates:use": page(302, 404, 200, 200),
+    "templates:delete": change(302, 404, 302, 302),
     "machines:cancel": change(302, 404, 302, 302),
     "machines:delete": change(302, 404, 302, 302),
     "console:ticket": change(302, 404, 200, 200),
@@ -114,6 +122,11 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
     arguments: dict[str, dict[str, Any]] = {name: {"machine_id": running.pk} for name in OF_A_MACHINE}
     arguments["images:upload"] = {"upload_id": upload.pk}
     arguments["images:delete"] = arguments["images:file"] = {"image_id": image.pk}
+    arguments["machines:move-disk"]["disk_id"] = running.disks.get().pk
+    template = Template.objects.create(
+        owner=ann, host=running.host, name="base", hardware=spec_of(running).model_dump(mode="json")
+    )
+    arguments["templates:use"] = arguments["templates:delete"] = {"template_id": template.pk}
     arguments["fleet:detail"] = {"name": "rack-1"}
     return {name: reverse(name, kwargs=arguments.get(name)) for name in RULES}
 
@@ -130,7 +143,7 @@ def browser_of(user: User | None, *, csrf: bool = False) -> Client:
 def everything() -> list[dict[str, Any]]:
     """All that a request could have changed."""
     tables: tuple[type[models.Model], ...] = (
-        Machine, Disk, Nic, Operation, Image, Upload, ConsoleTicket, User,
+        Machine, Disk, Nic, Operation, Image, Upload, ConsoleTicket, User, Template,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [

@@ -1,0 +1,111 @@
+"""Reading templates, always scoped to what a person may see, and what stands on what."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.http import Http404
+
+from portal.accounts.models import User
+from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.machines.cloning import hardware_of
+from portal.machines.models import Disk, Machine, Template
+
+
+@dataclass(frozen=True)
+class ListedTemplate:
+    """A template as the list shows it. `machines` are those that the person may see; `others` counts the rest."""
+
+    id: UUID
+    name: str
+    description: str
+    host_name: str
+    owner_name: str
+    cpus: int
+    memory_mib: int
+    disk_bytes: int
+    is_published: bool
+    state: str
+    machines: tuple[Machine, ...]
+    others: int
+    may_delete: bool
+
+
+def templates_for(user: User) -> QuerySet[Template]:
+    """The templates that a person sees: their own, published ones, all for an administrator."""
+    kept = Template.objects.filter(holds_clones=False)
+    if not user.is_administrator:
+        kept = kept.filter(Q(owner=user) | Q(is_published=True, is_ready=True))
+    return kept.select_related("owner", "host").order_by("name", "created_at")
+
+
+def template_for(user: User, template_id: UUID) -> Template:
+    """The template. Raises Http404 where the person may not see it."""
+    template = templates_for(user).filter(pk=template_id).first()
+    if template is None:
+        raise Http404
+    return template
+
+
+def may_delete(user: User, template: Template) -> bool:
+    """Its owner may, and an administrator."""
+    return user.is_administrator or template.owner_id == user.pk
+
+
+def templates_listed(user: User) -> list[ListedTemplate]:
+    """Rows of the list. Four queries, however many rows."""
+    templates = list(templates_for(user).prefetch_related("bases"))
+    standing = _standing(template.pk for template in templates)
+    open_ones = Operation.objects.filter(
+        kind=Kind.FREEZE, state__in=OPEN_STATES, about__in=[template.pk for template in templates]
+    )
+    being_made = set(open_ones.values_list("about", flat=True))
+    return [
+        _listed(template, user, standing[template.pk], is_being_made=template.pk in being_made)
+        for template in templates
+    ]
+
+
+def linked_clones_of(machine: Machine, user: User) -> list[Machine]:
+    """The other machines, of those that the person may see, that share frozen disks with this one."""
+    bases = machine.disks.exclude(base=None).values("base__template")
+    sharing = Machine.objects.filter(disks__base__template__in=bases).exclude(pk=machine.pk)
+    return list(
+        (sharing if user.is_administrator else sharing.filter(owner=user)).distinct().order_by("name")
+    )
+
+
+def _standing(template_ids: Iterable[UUID]) -> dict[UUID, list[Machine]]:
+    """The machines on each template, whoever's they are. One query."""
+    found: dict[UUID, dict[UUID, Machine]] = defaultdict(dict)
+    disks = Disk.objects.filter(base__template__in=list(template_ids)).select_related("base", "machine")
+    for disk in disks.defer("machine__under_the_hood", "machine__exit_detail").order_by("machine__name"):
+        if disk.base is not None:
+            found[disk.base.template_id][disk.machine_id] = disk.machine
+    return defaultdict(list, {key: list(machines.values()) for key, machines in found.items()})
+
+
+def _listed(
+    template: Template, user: User, machines: list[Machine], *, is_being_made: bool
+) -> ListedTemplate:
+    hardware = hardware_of(template)
+    seen = tuple(each for each in machines if user.is_administrator or each.owner_id == user.pk)
+    return ListedTemplate(
+        id=template.pk,
+        name=template.name,
+        description=template.description,
+        host_name=template.host.name,
+        owner_name=template.owner.username,
+        cpus=hardware.cpus,
+        memory_mib=hardware.memory_mib,
+        disk_bytes=sum(base.size_bytes for base in template.bases.all()),
+        is_published=template.is_published,
+        state="ready" if template.is_ready else "making" if is_being_made else "failed",
+        machines=seen,
+        others=len(machines) - len(seen),
+        may_delete=may_delete(user, template),
+    )
