@@ -20,6 +20,7 @@ from workers.contract.messages import (
     StepReport,
     StepState,
 )
+from workers.effects.importing import check_image
 from workers.host.bases import forget_base
 from workers.this_host import Host
 
@@ -28,6 +29,7 @@ JobEffect = Callable[[Host, Any, Tell], Facts | None]
 """Takes the host, the job and a way to tell per cent; raises OffshootError."""
 
 JOBS: dict[str, tuple[Step, JobEffect]] = {
+    "check_image": (Step.CHECK_IMAGE, check_image),
     "forget_base": (Step.FORGET_BASE, lambda host, job, _tell: forget_base(host.config, job.base_id)),
 }
 """By the job's kind: its step and its effect."""

@@ -6,9 +6,10 @@ from pathlib import Path
 from uuid import UUID
 
 from workers.contract.acts import Act, FreezeDisks
+from workers.contract.disks import ImageOrigin
 from workers.contract.messages import EndReason, MachineObserved, Observed, Progress, UnderTheHood
 from workers.contract.spec import MachineSpec, Power, StopMode
-from workers.host import firewall, networks, processes, tpm, wishes
+from workers.host import firewall, imagebases, networks, processes, tpm, wishes
 from workers.host.boot import boot_id
 from workers.host.files import tail
 from workers.host.made import Spot, base_wanted, made_disks, note_unnoted
@@ -39,6 +40,7 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None =
     return Found(
         disks_missing=missing,
         disks_moved=moved,
+        images_missing=missing and _images_missing(host, spec, folder),
         running_run=running_run,
         running_disc=record.get("disc"),
         running_second_disc=record.get("second_disc"),
@@ -61,6 +63,17 @@ def _disks(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None
             stands_on_less = known.base is not None and base_wanted(disk) is None
             moved = moved or known.stray is not None or known.spot != Spot.wanted(disk) or stands_on_less
     return missing, moved
+
+
+def _images_missing(host: Host, spec: MachineSpec, folder: MachineFolder) -> bool:
+    """A disk that was not made yet begins as an image of which this host has no copy to stand on."""
+    made = made_disks(folder)
+    return any(
+        isinstance(disk.origin, ImageOrigin)
+        and disk.id not in made
+        and not imagebases.flat(disk.origin.image.image_id, host.config.state.images).exists()
+        for disk in spec.disks
+    )
 
 
 def _file(host: Host, spec: MachineSpec, disk_id: UUID, spot: Spot) -> Path | None:

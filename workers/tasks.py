@@ -21,7 +21,7 @@ from workers.contract.messages import (
     Progress,
 )
 from workers.contract.version import from_wire
-from workers.host import library
+from workers.host import imagebases
 from workers.operations import apply
 
 
@@ -57,7 +57,7 @@ def do_job(wire: Any) -> None:
 def forget_image(wire: Any) -> None:
     """Drop the copy of an image that the library no longer has."""
     service = running_service()
-    library.forget_image(from_wire(ForgetImage, wire).image_id, service.config.state.images)
+    imagebases.forget_image(service.config, from_wire(ForgetImage, wire).image_id)
 
 
 def _refusal(wire: Any, error: MessageError) -> Progress | None:

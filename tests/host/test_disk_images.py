@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,6 +19,7 @@ from workers.contract.errors import ErrorCode
 from workers.host import commands, imagecheck
 from workers.plan import qemuimg
 from workers.plan.imageformats.reading import DiskFacts, ImageFormat, ImageRefused
+from workers.plan.imageformats.recognise import read_image
 
 Made = Callable[[Path], Path]
 
@@ -71,13 +74,6 @@ def overlay(at: Path) -> Path:
 
 def data_file(at: Path) -> Path:
     qemu_img("create", "-f", "qcow2", "-o", f"data_file={at}/secret.raw", str(at / "disk.qcow2"), "8M")
-    return at / "disk.qcow2"
-
-
-def luks(at: Path) -> Path:
-    secret = ("--object", "secret,id=s,data=abc")
-    chosen = ("-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10")
-    qemu_img("create", *secret, "-f", "qcow2", *chosen, str(at / "disk.qcow2"), "8M")
     return at / "disk.qcow2"
 
 
@@ -148,7 +144,7 @@ def _web_page(at: Path) -> Path:
 HOSTILE: dict[str, tuple[Made, str]] = {
     "a backing file": (overlay, r"backing file “/.*/below\.raw”"),
     "a data file": (data_file, r"data file “/.*/secret\.raw”"),
-    "a LUKS secret": (luks, "encrypted \\(LUKS\\)"),
+    "a LUKS secret": (lambda at: patched(disk_image(at, "qcow2"), 32, ">I", 2), "encrypted \\(LUKS\\)"),
     "a raw disk that is a LUKS container": (a_raw_disk_with_luks, "encrypted with LUKS"),
     "an old AES secret": (lambda at: patched(disk_image(at, "qcow2"), 32, ">I", 1), r"encrypted \(AES\)"),
     "a format of a backing file alone": (
@@ -236,6 +232,43 @@ def test_a_hostile_image_is_refused_by_what_was_found(tmp_path: Path, name: str)
         looked_at(path)
     assert refusal.value.code is ErrorCode.IMAGE_REFUSED
     assert re.search(words, refusal.value.detail), refusal.value.detail
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_no_bent_header_leads_to_anything_but_facts_or_a_refusal(tmp_path: Path, name: str) -> None:
+    path = HONEST[name][0](tmp_path)
+    dice = random.Random(name)
+    with imagecheck.opened(path) as file:
+        honest = {at: file.read(at, 4096) for at in (0, 64 * 1024, 192 * 1024, max(0, file.size - 4096))}
+        for _ in range(300):
+            at = dice.choice(list(honest))
+            bent = bytearray(honest[at])
+            if not bent:
+                continue
+            for _ in range(dice.randint(1, 4)):
+                where = dice.randrange(min(len(bent), dice.choice((64, 512, 4096))))
+                bent[where] = dice.choice((0, 1, 0x7F, 0xFF, dice.randrange(256)))
+            try:
+                read_image(_Bent(file, at, bytes(bent)))
+            except ImageRefused as refusal:
+                assert refusal.detail.isprintable()
+
+
+class _Bent(NamedTuple):
+    file: imagecheck.OpenFile
+    at: int
+    instead: bytes
+
+    @property
+    def size(self) -> int:
+        return self.file.size
+
+    def read(self, at: int, length: int) -> bytes:
+        found = bytearray(self.file.read(at, length))
+        for number, value in enumerate(self.instead):
+            if 0 <= self.at + number - at < len(found):
+                found[self.at + number - at] = value
+        return bytes(found)
 
 
 def test_what_is_looked_at_runs_without_rights_network_or_reach(tmp_path: Path) -> None:

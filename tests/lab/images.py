@@ -99,3 +99,21 @@ def plain(name: str, size: int = 10) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size = size
     return member
+
+
+def bootable_disk(folder: Path, disc: Path) -> Path:
+    """A raw disk that boots what the disc boots: isolinux behind a boot sector (syslinux wiki: isohybrid)."""
+    target = folder / "bootable.raw"
+    sector = "system_area=/usr/lib/ISOLINUX/isohdpfx.bin"
+    subprocess.run(
+        (
+            *("xorriso", "-indev", str(disc), "-outdev", str(target), "-changes_pending", "yes"),
+            *("-boot_image", "any", "replay", "-boot_image", "isolinux", sector),
+            *("-boot_image", "isolinux", "partition_table=on"),
+        ),
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    size = -(-target.stat().st_size // MIB) * MIB
+    with target.open("r+b") as file:
+        file.truncate(size)
+    return target

@@ -24,6 +24,11 @@ def test_a_new_machine_takes_every_step() -> None:
     assert steps == (Step.FETCH_DISC, Step.MAKE_DISKS, *START)
 
 
+def test_an_image_that_a_new_disk_begins_as_is_fetched_before_the_disk_is_made() -> None:
+    found = Found(True, None, None, None, images_missing=True)
+    assert steps_for(wishes.spec(), found) == (Step.FETCH_IMAGE, Step.MAKE_DISKS, *START)
+
+
 @pytest.mark.parametrize(
     ("found", "changes", "expected"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workers.contract.disks import BaseOrigin, CopyOrigin, DiskKind, DiskSpec
 from workers.contract.errors import ErrorCode, OffshootError
+from workers.effects.importing import from_image
 from workers.effects.work import Work
 from workers.host import bases, disks, processes
 from workers.host.commands import run
@@ -127,5 +128,5 @@ def copy(work: Work, source: Path, kind: DiskKind, disk: DiskSpec, draft: Path) 
     )
 
 
-ORIGINS: dict[str, Origin] = {"base": from_base, "copy": from_copy}
+ORIGINS: dict[str, Origin] = {"base": from_base, "copy": from_copy, "image": from_image}
 """By the kind of origin (workers/contract/disks.py)."""

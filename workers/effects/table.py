@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from workers.contract.messages import Step
-from workers.effects import converting, drives, ending, freezing, launching, making
+from workers.effects import converting, drives, ending, freezing, importing, launching, making
 from workers.effects.work import Effect
 
 EFFECTS: dict[Step, Effect] = {
     Step.FETCH_DISC: launching.fetch_disc,
+    Step.FETCH_IMAGE: importing.fetch_image,
     Step.MAKE_DISKS: making.make_disks,
     Step.CONVERT_DISKS: converting.convert_disks,
     Step.FREEZE_DISKS: freezing.freeze_disks,

@@ -47,8 +47,8 @@ class OpenFile:
     size: int
 
     def read(self, at: int, length: int) -> bytes:
-        """The bytes from `at` on; none before the beginning."""
-        return os.pread(self.descriptor, length, at) if at >= 0 else b""
+        """The bytes from `at` on; none outside the file."""
+        return os.pread(self.descriptor, min(length, self.size), at) if 0 <= at < self.size else b""
 
     @property
     def path(self) -> str:

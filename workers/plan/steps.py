@@ -24,9 +24,10 @@ ACT_STEPS: dict[str, tuple[Step, ...]] = {
 class Found:
     """A machine as the host finds it.
 
-    `disks_moved`: a disk is of another kind, or lies elsewhere, than it is wanted. `running_run` is the run of the
-    living qemu (None: none lives), `running_disc` and `running_second_disc` the discs in its drives; `ended_run` is the
-    run that ended by itself or by a person's wish, None where none did.
+    `disks_moved`: a disk is of another kind, or lies elsewhere, than it is wanted. `images_missing`: one that is to be
+    made begins as an image that is not here yet. `running_run` is the run of the living qemu (None: none lives),
+    `running_disc` and `running_second_disc` the discs in its drives; `ended_run` is the run that ended by itself or by
+    a person's wish, None where none did.
     """
 
     disks_missing: bool
@@ -35,6 +36,7 @@ class Found:
     ended_run: int | None
     disks_moved: bool = False
     running_second_disc: str | None = None
+    images_missing: bool = False
 
 
 def steps_for(spec: MachineSpec, found: Found, act: Act | None = None) -> tuple[Step, ...]:
@@ -50,6 +52,7 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
     # A disk that is moved waits until the machine is off: nobody may write to it meanwhile.
     make_disks = (
         *((Step.CONVERT_DISKS,) if found.disks_moved else ()),
+        *((Step.FETCH_IMAGE,) if found.images_missing else ()),
         *((Step.MAKE_DISKS,) if found.disks_missing else ()),
     )
     if spec.power is Power.OFF:  # ended first: a disk that is lost keeps no machine from being cut off
