@@ -45,6 +45,7 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None =
         running_disc=record.get("disc"),
         running_second_disc=record.get("second_disc"),
         ended_run=over.run if over else None,
+        seed_missing=spec.seed is not None and not folder.seed_file.exists(),
     )
 
 
@@ -162,6 +163,7 @@ def observe(
         power=Observed.RUNNING if runs else Observed.OFF,
         reason=reason,
         exit_detail=over.detail if over and not runs else "",
+        agent=host.agent_facts(machine_id) if runs else None,
         accelerator=accelerator if runs else None,
         nics=networks.nic_facts(host.config, spec),
         operation=operation or wishes.handled(folder),

@@ -13,6 +13,7 @@ from celery import Celery
 from workers.config import HostConfig
 from workers.contract.host import HostFacts, KvmAnswer, KvmProbe
 from workers.contract.messages import ApplyMachine, Heartbeat, MachineObserved
+from workers.guests import Guests
 from workers.host import wishes
 from workers.host.disks import takes_direct_io
 from workers.host.facts import host_facts, host_usage
@@ -51,7 +52,9 @@ class HostService:
             report_observed=self._reporter.send,
             direct_io=takes_direct_io(config.state.root),
         )
-        self._watcher = Watcher(self.host)
+        self._guests = Guests(self.host)
+        self.host.agent_facts = self._guests.facts
+        self._watcher = Watcher(self.host, self._guests)
         self.host.on_launch = self._watcher.watch
         self._started = int(time.time())
         self._stop = threading.Event()
@@ -71,6 +74,7 @@ class HostService:
         self._stop.set()
         self._heart.join(5)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._guests.close()
         self._reporter.close()
         self._monitors.close()
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from workers.config import HostConfig
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.host import KvmAnswer, KvmProbe
-from workers.contract.messages import MachineObserved, Progress
+from workers.contract.messages import AgentFacts, MachineObserved, Progress
 from workers.contract.spec import DiscSpec, DiskSpec, MachineSpec
 from workers.host.disks import takes_direct_io
 from workers.host.library import cached
@@ -38,6 +38,8 @@ class Host:
     report_observed: Callable[[MachineObserved], None]
     direct_io: bool
     on_launch: Callable[[UUID], None] = lambda _: None
+    agent_facts: Callable[[UUID], AgentFacts | None] = lambda _: None
+    """What a running guest's agent has said last, None where it is not known yet."""
     _sequence: int = field(default=0)
 
     def folder(self, machine_id: UUID) -> MachineFolder:

@@ -13,10 +13,13 @@ import structlog
 from qemu.qmp import QMPClient, QMPError
 
 from workers.contract.messages import EndReason
+from workers.guests import Guests
 from workers.host import processes, wishes
+from workers.host.agent import chardev_is_open
 from workers.host.locks import locked, wait_free
 from workers.observation import observe, settle_ended
 from workers.plan.names import MachineFolder
+from workers.plan.qemu import AGENT_DEVICE
 from workers.this_host import Host
 
 CONSOLE_LOG_BYTES = 1024 * 1024
@@ -28,8 +31,9 @@ log = structlog.get_logger()
 class Watcher:
     """One task a machine for its events and one for its serial port, on the monitors' loop."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, guests: Guests) -> None:
         self._host = host
+        self._guests = guests
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[UUID] = set()
 
@@ -62,10 +66,17 @@ class Watcher:
         reason = EndReason.CRASH
         try:
             await client.connect(str(folder.events_socket))
+            self._guests.port_changed(
+                machine_id, is_open=chardev_is_open(await client.execute("query-chardev"))
+            )
             async for event in _events_until_the_end(client):
                 if event["event"] == "SHUTDOWN":
                     by_guest = cast(dict[str, Any], event["data"])["guest"]
                     reason = EndReason.GUEST if by_guest else EndReason.PERSON
+                if event["event"] == "VSERPORT_CHANGE":
+                    port = cast(dict[str, Any], event["data"])
+                    if port["id"] == AGENT_DEVICE:
+                        self._guests.port_changed(machine_id, is_open=port["open"])
         except (QMPError, OSError, EOFError, asyncio.CancelledError):
             pass  # the connection ends when qemu ends
         except Exception:
@@ -74,6 +85,7 @@ class Watcher:
             with suppress(Exception):
                 await client.disconnect()
             self._watched.discard(machine_id)
+            self._guests.forget(machine_id)
         await asyncio.to_thread(self._ended, machine_id, folder, reason)
 
     def _ended(self, machine_id: UUID, folder: MachineFolder, reason: EndReason) -> None:

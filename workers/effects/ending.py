@@ -6,6 +6,7 @@ import time
 
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.messages import EndReason
+from workers.effects.guest import ask_its_agent_to_shut_down
 from workers.effects.work import Work
 from workers.host import networks, pools, processes
 from workers.host.files import write_json
@@ -22,8 +23,9 @@ class GuestIgnored(OffshootError):
 
 
 def ask_guest(work: Work) -> None:
-    """Press the power button (ACPI) and wait; a newer wish ends the waiting."""
+    """Ask the guest's agent where one answers, press the power button (ACPI), and wait; a newer wish ends the waiting."""
     write_json(work.folder.intent_file, {"generation": work.spec.generation})
+    ask_its_agent_to_shut_down(work)
     try:
         work.host.monitors.execute(work.folder.qmp_socket, ("system_powerdown", {}))
     except MonitorError:

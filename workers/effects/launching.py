@@ -159,5 +159,6 @@ def choices_for(
         firmware_variables=folder.variables_file(spec.firmware) if uefi else None,
         tpm_fd=tpm_fd,
         enlightened=spec.guest is GuestKind.WINDOWS and kvm_is_enlightened(),
+        seed=folder.seed_file if spec.seed else None,
         disk_files={disk.id: host.disk_file(spec.machine_id, disk) for disk in spec.disks},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workers.contract.messages import Step
-from workers.effects import converting, drives, ending, freezing, importing, launching, making
+from workers.effects import converting, drives, ending, freezing, guest, importing, launching, making
 from workers.effects.work import Effect
 
 EFFECTS: dict[Step, Effect] = {
@@ -12,10 +12,12 @@ EFFECTS: dict[Step, Effect] = {
     Step.MAKE_DISKS: making.make_disks,
     Step.CONVERT_DISKS: converting.convert_disks,
     Step.FREEZE_DISKS: freezing.freeze_disks,
+    Step.MAKE_SEED: guest.make_seed,
     Step.PREPARE_NETWORK: launching.prepare_network,
     Step.LAUNCH: launching.launch,
     Step.CHANGE_DISC: drives.change_disc,
     Step.ASK_GUEST: ending.ask_guest,
     Step.STOP: ending.stop,
     Step.REMOVE: ending.remove,
+    Step.SET_PASSWORD: guest.set_password,
 }

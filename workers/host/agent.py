@@ -7,18 +7,17 @@ socket, so one at a time speaks with a machine.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import secrets
 import socket
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
-from weakref import WeakValueDictionary
 
 import structlog
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -40,8 +39,6 @@ _DELIMITER = b"\xff"
 
 T = TypeVar("T")
 log = structlog.get_logger()
-_turns: WeakValueDictionary[Path, threading.Lock] = WeakValueDictionary()
-_turns_lock = threading.Lock()
 
 
 class AgentAbsent(OffshootError):
@@ -234,7 +231,7 @@ def frozen(monitors: MonitorLoop, folder: MachineFolder) -> Iterator[bool]:
         if _someone_listens(monitors, folder):
             try:
                 stack.enter_context(_turn(folder, _TURN_SECONDS))
-            except Busy as exc:
+            except (Busy, AgentAbsent) as exc:
                 log.info("not frozen", folder=str(folder.root), detail=exc.detail)
             else:
                 stack.callback(_thaw, folder)
@@ -288,14 +285,24 @@ def _thaw(folder: MachineFolder) -> None:
 
 @contextmanager
 def _turn(folder: MachineFolder, seconds: float) -> Iterator[None]:
-    with _turns_lock:
-        lock = _turns.setdefault(folder.root, threading.Lock())
-    if not lock.acquire(timeout=seconds):
-        raise Busy(f"not within {seconds:g} s")
+    """A lock on a file, so that it ends with its holder and keeps an old and a new worker apart too."""
     try:
+        descriptor = os.open(folder.agent_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise AgentAbsent(str(exc)) from exc
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise Busy(f"not within {seconds:g} s") from None
+                time.sleep(0.02)
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
 
 
 @contextmanager

@@ -98,6 +98,16 @@ class MachineFolder:
         return self.root / "apply.lock"
 
     @property
+    def agent_lock(self) -> Path:
+        """Held by whoever speaks with the guest's agent."""
+        return self.root / "agent.lock"
+
+    @property
+    def seed_file(self) -> Path:
+        """What a cloud image reads at its first start, as a disc."""
+        return self.root / "seed.iso"
+
+    @property
     def wish_file(self) -> Path:
         """The newest message that was accepted."""
         return self.root / "wish.json"

@@ -35,6 +35,7 @@ MACHINE_TYPE = "pc-q35-7.2"
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 FIRMWARE_CODE_NODE, FIRMWARE_VARIABLES_NODE = "firmware-code", "firmware-variables"
 AGENT_PORT = "org.qemu.guest_agent.0"
+AGENT_DEVICE = "agent0"
 
 Accelerator = Literal["kvm", "tcg"]
 AsyncIo = Literal["io_uring", "native", "threads"]
@@ -43,6 +44,7 @@ AsyncIo = Literal["io_uring", "native", "threads"]
 _SLOT_VIDEO, _SLOT_USB, _SLOT_SERIAL, _SLOT_RNG, _SLOT_BALLOON = 1, 2, 3, 4, 5
 _SLOT_FIRST_NIC = 6
 _SLOT_FIRST_DISK = 14
+_SLOT_SEED = 30
 _SATA_PORTS = 6
 _SECOND_DRIVE_PORT = 5
 _TPM_LINE = "socket,id=tpm,fd="
@@ -58,9 +60,9 @@ _ENLIGHTENMENTS = (
 class HostChoices:
     """What the host adds to the spec: what works on it, and where things lie.
 
-    `disk_files` says where each disk lies, `disc` where the cached disc; `tap_fds` are the open taps, one a card, as
-    numbers that qemu inherits; `tpm_fd` is the line to the machine's TPM. `firmware_code` and `firmware_variables` are
-    there for UEFI. `enlightened`: KVM knows what Windows looks for.
+    `disk_files` says where each disk lies, `disc` where the cached disc, `seed` what a cloud image reads; `tap_fds` are
+    the open taps, one a card, as numbers that qemu inherits; `tpm_fd` is the line to the machine's TPM. `firmware_code`
+    and `firmware_variables` are there for UEFI. `enlightened`: KVM knows what Windows looks for.
     """
 
     accelerator: Accelerator
@@ -71,6 +73,7 @@ class HostChoices:
     disc: Path | None
     disk_files: Mapping[UUID, Path]
     second_disc: Path | None = None
+    seed: Path | None = None
     firmware_code: Path | None = None
     firmware_variables: Path | None = None
     tpm_fd: int | None = None
@@ -124,7 +127,7 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
         *_device("isa-serial", id="serial0", chardev="serial"),
         *_device("virtio-serial-pci", id="ports", bus="pcie.0", addr=_slot(_SLOT_SERIAL)),
         *_chardev("agent", folder.agent_socket),
-        *_device("virtserialport", id="agent0", bus="ports.0", chardev="agent", name=AGENT_PORT),
+        *_device("virtserialport", id=AGENT_DEVICE, bus="ports.0", chardev="agent", name=AGENT_PORT),
         *_object("rng-builtin", "entropy"),
         *_device("virtio-rng-pci", id="rng", bus="pcie.0", addr=_slot(_SLOT_RNG), rng="entropy"),
         *_device(
@@ -138,6 +141,7 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
         *_disc(spec, host),
         *_second_disc(spec, host),
         *(argument for disk in spec.disks for argument in _disk(disk, spec, host)),
+        *(_seed(host.seed) if host.seed else ()),
         *(
             argument
             for nic, tap_fd in zip(spec.nics, host.tap_fds, strict=True)
@@ -313,6 +317,18 @@ def _disk(disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ..
             iothread=f"{name}-thread",
         ),
     )
+
+
+def _seed(path: Path) -> tuple[str, ...]:
+    """A disk and not a disc: the kernels of cloud images know no drive."""
+    node = {
+        "driver": "raw",
+        "node-name": "seed",
+        "read-only": True,
+        "file": {"driver": "file", "filename": str(path), "read-only": True},
+    }
+    device = _device("virtio-blk-pci", id="seed-device", drive="seed", bus="pcie.0", addr=_slot(_SLOT_SEED))
+    return ("-blockdev", _json(node), *device)
 
 
 def _boot_rank(disk: DiskSpec, spec: MachineSpec) -> int:

@@ -37,6 +37,7 @@ class Found:
     disks_moved: bool = False
     running_second_disc: str | None = None
     images_missing: bool = False
+    seed_missing: bool = False
 
 
 def steps_for(spec: MachineSpec, found: Found, act: Act | None = None) -> tuple[Step, ...]:
@@ -70,6 +71,7 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
         *(stop if runs else ()),
         *((Step.FETCH_DISC,) if spec.disc or spec.second_disc else ()),
         *make_disks,
+        *((Step.MAKE_SEED,) if found.seed_missing else ()),
         *((Step.PREPARE_NETWORK,) if spec.nics else ()),
         Step.LAUNCH,
     )
