@@ -33,6 +33,7 @@ class Kernel:
     package: str
     modules: tuple[str, ...]
     folder: Path
+    init: Path = _INIT
 
 
 CLOUD = Kernel("linux-image-cloud-amd64", _MODULES, CACHE)
@@ -71,9 +72,9 @@ def kernel_and_initrd(kernel: Kernel = CLOUD) -> tuple[Path, Path]:
         modules = kernel.folder / "modules"
         if not (image.exists() and modules.exists()):
             _fetch_kernel(kernel, image, modules)
-        initrd = kernel.folder / f"initrd-{hashlib.sha256(_INIT.read_bytes()).hexdigest()[:16]}.gz"
+        initrd = kernel.folder / f"initrd-{hashlib.sha256(kernel.init.read_bytes()).hexdigest()[:16]}.gz"
         if not initrd.exists():
-            _make_initrd(initrd, modules)
+            _make_initrd(initrd, modules, kernel.init)
         return image, initrd
 
 
@@ -105,7 +106,7 @@ def _fetch_kernel(kernel: Kernel, image: Path, modules: Path) -> None:
         draft.rename(modules)
 
 
-def _make_initrd(target: Path, modules: Path) -> None:
+def _make_initrd(target: Path, modules: Path, init: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="offshoot-initrd-") as name:
         tree = Path(name)
         for folder in ("bin", "proc", "sys", "dev", "etc"):
@@ -113,7 +114,7 @@ def _make_initrd(target: Path, modules: Path) -> None:
         shutil.copy(_BUSYBOX, tree / "bin" / "busybox")
         (tree / "bin" / "sh").symlink_to("busybox")
         shutil.copytree(modules, tree / "modules")
-        shutil.copy(_INIT, tree / "init")
+        shutil.copy(init, tree / "init")
         (tree / "init").chmod(0o755)
         draft = target.with_suffix(".draft")
         with draft.open("wb") as out:
