@@ -76,12 +76,13 @@ class Guests:
         loop = asyncio.get_running_loop()
         times = 0
         while True:
-            with suppress(Busy):  # somebody has something better to say to it
-                self._learn(
-                    machine_id,
-                    guest,
-                    await loop.run_in_executor(self._pool, self._ask, machine_id, guest.facts),
-                )
+            try:
+                facts = await loop.run_in_executor(self._pool, self._ask, machine_id, guest.facts)
+                self._learn(machine_id, guest, facts)
+            except Busy:
+                pass  # somebody has something better to say to it
+            except Exception:
+                log.exception("agent", machine=str(machine_id))
             times += 1
             eager = times < _EAGER_TIMES and not guest.facts.addresses
             await asyncio.sleep(EAGER_SECONDS if eager else ASK_SECONDS)
@@ -107,7 +108,8 @@ class Guests:
         if facts == guest.facts or self._guests.get(machine_id) is not guest:
             return
         guest.facts = facts
-        self._pool.submit(self._tell, machine_id)
+        with suppress(RuntimeError):  # this worker ends
+            self._pool.submit(self._tell, machine_id)
 
     def _tell(self, machine_id: UUID) -> None:
         try:

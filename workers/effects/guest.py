@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from workers.contract.acts import SetPassword
 from workers.contract.errors import ErrorCode, OffshootError
-from workers.contract.messages import AgentState
 from workers.effects.work import Work
 from workers.host import agent, processes, seed
 from workers.plan.seed import meta_data, user_data
@@ -44,12 +43,10 @@ def set_password(work: Work) -> None:
 
 
 def ask_its_agent_to_shut_down(work: Work) -> None:
-    """Where an agent answers, ask it: it does so where nobody listens to the power button. It need not succeed."""
-    facts = work.host.agent_facts(work.spec.machine_id)
-    if facts is None or facts.state is not AgentState.ANSWERS:
-        return
+    """Where an agent listens, ask it: it does so where nobody listens to the power button. It need not succeed."""
     try:
-        with agent.agent_of(work.folder, turn_seconds=10) as guest:
-            guest.shut_down()
+        if agent.port_is_open(work.host.monitors, work.folder):
+            with agent.agent_of(work.folder, turn_seconds=10) as guest:
+                guest.shut_down()
     except OffshootError:
         pass  # the power button is pressed all the same
