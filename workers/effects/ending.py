@@ -6,7 +6,7 @@ import time
 
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.messages import EndReason
-from workers.effects.guest import ask_its_agent_to_shut_down
+from workers.effects.guest import its_agent_shuts_it_down
 from workers.effects.work import Work
 from workers.host import networks, pools, processes
 from workers.host.files import write_json
@@ -25,11 +25,11 @@ class GuestIgnored(OffshootError):
 def ask_guest(work: Work) -> None:
     """Ask the guest's agent where one answers, press the power button (ACPI), and wait; a newer wish ends the waiting."""
     write_json(work.folder.intent_file, {"generation": work.spec.generation})
-    ask_its_agent_to_shut_down(work)
+    agreed = its_agent_shuts_it_down(work)
     try:
         work.host.monitors.execute(work.folder.qmp_socket, ("system_powerdown", {}))
     except MonitorError:
-        if processes.runs(work.folder):
+        if processes.runs(work.folder) and not agreed:  # one that agreed may be ending already
             raise
     begun = time.monotonic()
     while processes.runs(work.folder):

@@ -42,11 +42,13 @@ def set_password(work: Work) -> None:
         guest.set_password(act.account, act.password_hash)
 
 
-def ask_its_agent_to_shut_down(work: Work) -> None:
-    """Where an agent listens, ask it: it does so where nobody listens to the power button. It need not succeed."""
+def its_agent_shuts_it_down(work: Work) -> bool:
+    """Ask an agent where one listens: it shuts the guest down where nobody listens to the power button. True: it agreed."""
     try:
-        if agent.port_is_open(work.host.monitors, work.folder):
-            with agent.agent_of(work.folder, turn_seconds=10) as guest:
-                guest.shut_down()
+        if not agent.port_is_open(work.host.monitors, work.folder):
+            return False
+        with agent.agent_of(work.folder, turn_seconds=10) as guest:
+            guest.shut_down()
     except OffshootError:
-        pass  # the power button is pressed all the same
+        return False
+    return True
