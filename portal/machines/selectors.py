@@ -12,8 +12,11 @@ from django.http import Http404
 from portal.accounts.models import User
 from portal.activity.models import Operation
 from portal.activity.selectors import newest_operations
+from portal.machines.guest import guest_of
 from portal.machines.models import Machine
 from portal.machines.status import Seen, Status, status_of
+
+_MOST_OTHER_ADDRESSES = 3
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class ListedMachine:
     memory_mib: int
     disk_bytes: int
     addresses: tuple[str, ...]
+    system: str
     status: Status
 
 
@@ -80,6 +84,9 @@ def status_with(machine: Machine, newest: Operation | None) -> Status:
 
 
 def _listed(row: Machine, newest: Operation | None) -> ListedMachine:
+    nics = list(row.nics.all())
+    guest = guest_of(row, nics)
+    others = guest.others[:_MOST_OTHER_ADDRESSES] if guest else ()
     return ListedMachine(
         id=row.pk,
         name=row.name,
@@ -88,6 +95,7 @@ def _listed(row: Machine, newest: Operation | None) -> ListedMachine:
         cpus=row.cpus,
         memory_mib=row.memory_mib,
         disk_bytes=sum(disk.size_bytes for disk in row.disks.all()),
-        addresses=tuple(nic.address for nic in row.nics.all()),
+        addresses=(*(nic.address for nic in nics), *others),
+        system=guest.system if guest else "",
         status=status_with(row, newest),
     )

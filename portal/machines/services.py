@@ -20,7 +20,7 @@ from portal.networks.models import Network
 from portal.networks.services import free_address, new_mac
 from portal.refusal import Refused
 from workers.contract.messages import Observed
-from workers.contract.spec import MIB, BootFrom, DiskBus, DiskKind, NicModel, Power, StopMode
+from workers.contract.spec import MIB, BootFrom, DiskBus, DiskKind, NicModel, Power, SeedSpec, StopMode
 
 _JOINERS = "\u200c\u200d"
 """Zero width (non-)joiner: part of how Persian and emoji are written."""
@@ -42,6 +42,7 @@ class MachineWish:
     network: Network
     disk_bus: DiskBus = DiskBus.VIRTIO
     nic_model: NicModel = NicModel.VIRTIO
+    seed: SeedSpec | None = None
 
 
 def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Operation:
@@ -64,6 +65,7 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 boot_from=BootFrom.DISC if wish.image else BootFrom.DISK,
                 run=1,
                 power=Power.RUNNING,
+                seed=wish.seed.model_dump(mode="json") if wish.seed else None,
             )
             Disk.objects.create(
                 machine=machine,

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.machines.views import copies, pages, power
+from portal.machines.views import copies, guest, pages, power
 
 app_name = "machines"
 urlpatterns = [
@@ -23,6 +23,7 @@ urlpatterns = [
         name="finish-installation",
     ),
     path("<uuid:machine_id>/insert-disc/", power.machine_insert_disc, name="insert-disc"),
+    path("<uuid:machine_id>/password/", guest.machine_password, name="password"),
     path("<uuid:machine_id>/cancel/", power.operation_cancel, name="cancel"),
     path("<uuid:machine_id>/delete/", power.machine_delete, name="delete"),
 ]

@@ -82,6 +82,7 @@ RULES: dict[str, Rule] = {
     "templates:list": reading(302, 200, 200, 200),
     "templates:use": page(302, 404, 200, 200),
     "templates:delete": change(302, 404, 302, 302),
+    "machines:password": page(302, 404, 200, 200),
     "machines:cancel": change(302, 404, 302, 302),
     "machines:delete": change(302, 404, 302, 302),
     "console:ticket": change(302, 404, 200, 200),

@@ -16,6 +16,7 @@ from portal.images.models import Image
 from portal.machines import selectors, services
 from portal.machines.flavours import FLAVOURS
 from portal.machines.forms import NewMachineForm
+from portal.machines.guest import guest_of, ssh_command
 from portal.machines.views.acting import machine_page, user_of
 from portal.refusal import Refused
 
@@ -76,7 +77,10 @@ def machine_new(request: HttpRequest) -> HttpResponse:
 def machine_detail(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     """One machine: steps, console, facts, history."""
     machine = selectors.machine_for(user_of(request), machine_id)
+    nics = list(machine.nics.select_related("network"))
     context = {
+        "guest": guest_of(machine, nics),
+        "ssh_command": ssh_command(machine, nics),
         "disks": list(machine.disks.all()),
         "images": Image.objects.order_by("name"),
         "hood": machine.under_the_hood,
