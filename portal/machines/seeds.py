@@ -25,32 +25,6 @@ _SYSTEM_ACCOUNTS = frozenset(
         "www-data", "backup", "list", "irc", "nobody", "sshd", "messagebus",
     )
 )  # fmt: skip
-_PACKAGE = "qemu-guest-agent"
-
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_SYSTEM_ACCOUNTS = frozenset(
-    [
-        "root",
-        "daemon",
-        "bin",
-        "sys",
-        "sync",
-        "games",
-        "man",
-        "lp",
-        "mail",
-        "news",
-        "uucp",
-        "proxy",
-        "www-data",
-        "backup",
-        "list",
-        "irc",
-        "nobody",
-        "sshd",
-        "messagebus",
-    ]
-)
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:@-]{0,99}")
 _MOST_KEYS, _MOST_KEY_CHARACTERS, _MOST_PACKAGES = 20, 16_384, 50
 

@@ -35,7 +35,7 @@ def user_data(seed: SeedSpec) -> str:
     }
     if seed.packages:
         wanted |= {"package_update": True, "packages": list(seed.packages)}
-    return "#cloud-config\n" + yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True, width=4096)
+    return "#cloud-config\n" + yaml.safe_dump(wanted, sort_keys=False, width=4096)
 
 
 def meta_data(seed: SeedSpec, machine_id: UUID) -> str:
