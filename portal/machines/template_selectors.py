@@ -13,7 +13,7 @@ from django.http import Http404
 from portal.accounts.models import User
 from portal.activity.models import OPEN_STATES, Kind, Operation
 from portal.machines.cloning import hardware_of
-from portal.machines.models import Disk, Machine, Template
+from portal.machines.models import Base, Disk, Machine, Template
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,13 @@ def templates_listed(user: User) -> list[ListedTemplate]:
 
 def linked_clones_of(machine: Machine, user: User) -> list[Machine]:
     """The other machines, of those that the person may see, that share frozen disks with this one."""
-    bases = machine.disks.exclude(base=None).values("base__template")
-    sharing = Machine.objects.filter(disks__base__template__in=bases).exclude(pk=machine.pk)
+    bases = {disk.base_id for disk in machine.disks.all() if disk.base_id is not None}
+    layer = bases
+    while layer:  # a query for each time that its disks were frozen
+        below = Base.objects.filter(pk__in=layer).values_list("stands_on", flat=True)
+        layer = {each for each in below if each is not None} - bases
+        bases = bases | layer
+    sharing = Machine.objects.filter(disks__base__in=bases).exclude(pk=machine.pk)
     return list(
         (sharing if user.is_administrator else sharing.filter(owner=user)).distinct().order_by("name")
     )

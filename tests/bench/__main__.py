@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import create, memory, pages, start
+from tests.bench import clone, create, fifty, memory, pages, start
 from tests.bench.by_hand import shell_in
 from tests.bench.site import running_site
 from tests.bench.table import Row, drawn
@@ -54,6 +54,10 @@ def _measure(rows: list[Row], repeats: int) -> None:
                 rows += start.measure(site, by_hand, repeats)
                 _say("creating machines")
                 rows += create.measure(site, by_hand, repeats)
+                _say("machines from a template")
+                rows += clone.measure(site, by_hand, repeats)
+                _say("fifty machines at once")
+                rows += fifty.measure(site, by_hand, rounds=3 if repeats > 3 else 1)
             _say("memory at rest")
             at_rest = memory.measure(site)
         with _network(folder) as network:

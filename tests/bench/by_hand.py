@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -53,15 +54,39 @@ class ByHand:
 
     def arguments(self, machine: MachineFolder) -> list[str]:
         """What the worker ran last for this machine, in this folder and on this tap."""
-        argv = [
-            str(argument).replace(str(machine.root), str(self._folder.root))
-            for argument in launched(machine)["argv"]
-        ]
-        position = argv.index("-netdev") + 1
-        card = json.loads(argv[position])
-        del card["fd"]
-        argv[position] = json.dumps(card | {"ifname": TAP, "script": "no", "downscript": "no"})
-        return argv
+        return _arguments(machine, self._folder, TAP)
+
+    def arguments_of_many(self, machines: Sequence[MachineFolder]) -> list[list[str]]:
+        """The same for many machines, each in a folder of its own and on a tap of its own."""
+        return [_arguments(each, self._one_of_many(n), f"many{n}") for n, each in enumerate(machines)]
+
+    def create_many(self, argvs: Sequence[Sequence[str]]) -> float:
+        """Seconds for a loop that makes and starts all of them, until the last banner; the bridge is there before."""
+        folders = [self._one_of_many(number) for number in range(len(argvs))]
+        lines = []
+        for number, (argv, folder) in enumerate(zip(argvs, folders, strict=True)):
+            commands = (
+                f"mkdir -p {folder.run}",
+                *self._disk(_disk_of(argv)),
+                f"ip tuntap add dev many{number} mode tap",
+                f"ip link set many{number} master {BRIDGE} up",
+            )
+            lines.append(f"{' && '.join(commands)} && {{ {shlex.join(argv)} >{folder.root}/log 2>&1 & }}")
+        self.run(*_BRIDGE)
+        begun = time.perf_counter()
+        self._say("; ".join(lines))
+        for folder in folders:
+            banner_read(folder.vnc_socket, seconds=180)
+        seconds = time.perf_counter() - begun
+        end_processes_of(self._folder.root)
+        taps = (f"ip link del many{number}" for number in range(len(folders)))
+        self.run("wait", *taps, f"ip link del {BRIDGE}")
+        for folder in folders:
+            shutil.rmtree(folder.root)
+        return seconds
+
+    def _one_of_many(self, number: int) -> MachineFolder:
+        return MachineFolder(self._folder.root / str(number))
 
     def start(self, argv: Sequence[str]) -> float:
         """Seconds for the start of a machine that exists: disk, bridge and tap are there before the clock starts."""
@@ -74,12 +99,12 @@ class ByHand:
         self.run(f"ip link del {TAP}", f"ip link del {BRIDGE}", f"rm {disk}")
         return seconds
 
-    def create(self, argv: Sequence[str]) -> float:
-        """Seconds for all of it: folders, disk, bridge, DHCP, forwarding, rules, tap, qemu."""
+    def create(self, argv: Sequence[str], *, base: Path | None = None) -> float:
+        """Seconds for all of it: folders, disk (above `base` where there is one), bridge, DHCP, forwarding, rules, tap, qemu."""
         disk, root = _disk_of(argv), self._folder.root
         commands = [
             *self._folders(),
-            *self._disk(disk),
+            *self._disk(disk, base),
             *_BRIDGE,
             f"dnsmasq --conf-file={root}/dnsmasq.conf",
             "echo 1 > /proc/sys/net/ipv4/ip_forward",
@@ -113,8 +138,9 @@ class ByHand:
         run = self._folder.run
         return (f"rm -rf {run}", f"mkdir {run}")
 
-    def _disk(self, disk: Path) -> tuple[str, ...]:
-        return (f"qemu-img create -q -f qcow2 -o lazy_refcounts=on {disk} 8G",)
+    def _disk(self, disk: Path, base: Path | None = None) -> tuple[str, ...]:
+        size = f"-F qcow2 -b {base}" if base else ""
+        return (f"qemu-img create -q -f qcow2 -o lazy_refcounts=on {size} {disk} {'' if base else '8G'}",)
 
     def _tap(self) -> tuple[str, ...]:
         return (f"ip tuntap add dev {TAP} mode tap", f"ip link set {TAP} master {BRIDGE} up")
@@ -145,6 +171,18 @@ _BRIDGE = (
     f"ip addr add {_NETWORK.gateway}/{_NETWORK.subnet.prefixlen} dev {BRIDGE}",
     f"ip link set {BRIDGE} up",
 )
+
+
+def _arguments(machine: MachineFolder, folder: MachineFolder, tap: str) -> list[str]:
+    """What the worker ran last for this machine, in another folder and on another tap."""
+    argv = [
+        str(argument).replace(str(machine.root), str(folder.root)) for argument in launched(machine)["argv"]
+    ]
+    position = argv.index("-netdev") + 1
+    card = json.loads(argv[position])
+    del card["fd"]
+    argv[position] = json.dumps(card | {"ifname": tap, "script": "no", "downscript": "no"})
+    return argv
 
 
 def _disk_of(argv: Sequence[str]) -> Path:

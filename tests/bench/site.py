@@ -67,6 +67,10 @@ class Site:
             raise RuntimeError(f"{address}: {answer.status_code}, {_COMPLAINT.findall(answer.text)}")
         return answer.headers["Location"]
 
+    def templates(self) -> list[str]:
+        """The addresses of the forms of the templates that are ready."""
+        return re.findall(r'href="(/templates/[0-9a-f-]{36}/)"', self.client.get("/templates/").text)
+
     def ask_host(self, message: ApplyMachine) -> None:
         """Lay a wish on the host's queue, past the portal."""
         self._broker.send_task(TASK_APPLY, args=[message.to_wire()], queue=host_queue(HOST), retry=False)

@@ -42,6 +42,27 @@ def against_hand(figure: str, ours: Sequence[float], by_hand: Sequence[float], *
     )
 
 
+def times_as_long(figure: str, ours: Sequence[float], by_hand: Sequence[float], *, most: float) -> Row:
+    """Two series in seconds; the median of ours may be `most` times that by hand."""
+    ratio = statistics.median(ours) / statistics.median(by_hand)
+    return Row(
+        figure,
+        _ms(statistics.median(ours)),
+        by_hand=_ms(statistics.median(by_hand)),
+        difference=f"{ratio:.2f} times",
+        target=f"at most {most} times",
+        met=_met(ratio <= most),
+    )
+
+
+def p95_under(figure: str, ours: Sequence[float], *, most_ms: int) -> Row:
+    """A series of which 95 of 100 shall be quicker."""
+    met = _met(1000 * p95(ours) < most_ms)
+    return Row(
+        figure, _ms(statistics.median(ours)), _ms(p95(ours)), target=f"p95 under {most_ms} ms", met=met
+    )
+
+
 def alone(figure: str, ours: Sequence[float], *, most_median_ms: int | None = None) -> Row:
     """A series that has no counterpart by hand."""
     met = "" if most_median_ms is None else _met(1000 * statistics.median(ours) < most_median_ms)

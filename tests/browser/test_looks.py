@@ -27,7 +27,7 @@ from tests.lab.waiting import wait_for
 
 PAGES = (
     "sign-in", "machines", "machine", "machine-off", "new-machine", "new-machine-refused", "discs", "hosts", "host",
-    "password", "not-found",
+    "password", "not-found", "copies", "templates", "from-template",
 )  # fmt: skip
 
 
@@ -47,6 +47,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
         MachinePage(page).press("Force off")
         MachinePage(page).confirm("Force off")
         MachinePage(page).has_status("Off")
+        template = _template(page, of=off)
         runs = _machine(page, name="web-server", disc=installer.stem, size="Small")
         machine = MachinePage(page)
         folder = site.machine(machine.machine_id)
@@ -63,6 +64,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
         "sign-in": "/sign-in/", "machines": "/machines/", "machine": runs, "machine-off": off,
         "new-machine": "/machines/new/", "new-machine-refused": "/machines/new/", "discs": "/discs/",
         "hosts": "/hosts/", "host": host, "password": "/password/", "not-found": "/machines/nowhere/",
+        "copies": f"{off}copies/", "templates": "/templates/", "from-template": template,
     }  # fmt: skip
 
 
@@ -130,6 +132,22 @@ def _machine(page: Page, *, name: str, disc: str, size: str) -> str:
     form.create()
     MachinePage(page).has_status("Running")
     return page.url
+
+
+def _template(page: Page, *, of: str) -> str:
+    """A template of the machine at that address, with a linked clone beside it; the address of its form."""
+    page.goto(f"{of}copies/")
+    page.get_by_label("Name of the new machine").fill("database-copy")
+    page.get_by_label("Start it at once").uncheck()
+    page.get_by_role("button", name="Clone").click()
+    MachinePage(page).has_status("Off")
+    page.goto(f"{of}copies/")
+    page.get_by_label("Name of the template").fill("PostgreSQL 16")
+    page.get_by_label("What is in it").fill("Debian 12 with a database, ready to be filled.")
+    page.get_by_role("button", name="Make a template").click()
+    use = page.get_by_role("link", name="New machine")
+    expect(use).to_be_visible()
+    return f"/templates/{(use.get_attribute('href') or '').split('/')[-2]}/"
 
 
 def _keep(page: Page, name: str) -> None:

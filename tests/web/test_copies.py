@@ -104,6 +104,8 @@ def test_a_linked_clone_waits_until_the_disks_are_frozen_and_stands_on_them(off:
     people.done(off, Observed.OFF)
     assert clone(off, "fourth").after is not None
     assert Base.objects.get(stands_on=asked.base_id)
+    end(people.newest(off))
+    assert {each.name for each in linked_clones_of(off, ann)} == {"twin", "third", "fourth"}
 
 
 @pytest.mark.parametrize("state", [FAILED, SUPERSEDED])
