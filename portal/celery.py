@@ -41,6 +41,11 @@ app.conf.update(
             "options": {"expires": 5},
         },
         "notice silent hosts": {"task": "portal.notice_hosts", "schedule": 3.0, "options": {"expires": 3}},
+        "begin what backup plans are due for": {
+            "task": "portal.run_backup_plans",
+            "schedule": 20.0,
+            "options": {"expires": 20},
+        },
         "clear what is over": {
             "task": "portal.clear_expired",
             "schedule": 600.0,
@@ -48,7 +53,7 @@ app.conf.update(
         },
     },
 )
-app.autodiscover_tasks(["portal.machines", "portal.fleet"])
+app.autodiscover_tasks(["portal.machines", "portal.fleet", "portal.backups"])
 
 
 @setup_logging.connect

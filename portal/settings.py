@@ -56,6 +56,7 @@ INSTALLED_APPS = [
     "portal.images",
     "portal.networks",
     "portal.machines",
+    "portal.backups",
     "portal.activity",
     "portal.console",
     "portal.live",

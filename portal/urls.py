@@ -13,6 +13,7 @@ urlpatterns = [
     path("templates/", include("portal.machines.template_urls")),
     path("discs/", include("portal.images.urls")),
     path("hosts/", include("portal.fleet.urls")),
+    path("backups/", include("portal.backups.urls")),
     path("console/", include("portal.console.urls")),
 ]
 handler403 = "portal.accounts.views.forbidden"

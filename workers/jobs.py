@@ -20,6 +20,7 @@ from workers.contract.messages import (
     StepReport,
     StepState,
 )
+from workers.effects.backup_jobs import delete_backup, verify_backup
 from workers.effects.importing import check_image
 from workers.host.bases import forget_base
 from workers.this_host import Host
@@ -30,6 +31,8 @@ JobEffect = Callable[[Host, Any, Tell], Facts | None]
 
 JOBS: dict[str, tuple[Step, JobEffect]] = {
     "check_image": (Step.CHECK_IMAGE, check_image),
+    "delete_backup": (Step.DELETE_BACKUP, delete_backup),
+    "verify_backup": (Step.VERIFY_BACKUP, verify_backup),
     "forget_base": (Step.FORGET_BASE, lambda host, job, _tell: forget_base(host.config, job.base_id)),
 }
 """By the job's kind: its step and its effect."""

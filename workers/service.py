@@ -15,6 +15,8 @@ from workers.contract.host import HostFacts, KvmAnswer, KvmProbe
 from workers.contract.messages import ApplyMachine, Heartbeat, MachineObserved
 from workers.guests import Guests
 from workers.host import wishes
+from workers.host.backup_places import place_facts
+from workers.host.blocks import remove_left_copiers
 from workers.host.disks import takes_direct_io
 from workers.host.facts import host_facts, host_usage
 from workers.host.monitor import MonitorLoop
@@ -38,6 +40,8 @@ class HostService:
     def __init__(self, config: HostConfig, app: Celery) -> None:
         wishes.prepare(config.state)
         pool_facts(config)  # our folder in each is there before the first disk
+        place_facts(config)
+        remove_left_copiers(config)
         sweep(config)
         self.config = config
         self._reporter = Reporter(app)
@@ -89,7 +93,9 @@ class HostService:
             started=self._started,
             gateway=self.config.gateway,
             facts=self._facts,
-            usage=host_usage(self.config.state.root).model_copy(update={"pools": pool_facts(self.config)}),
+            usage=host_usage(self.config.state.root).model_copy(
+                update={"pools": pool_facts(self.config), "backup_places": place_facts(self.config)}
+            ),
             machines=tuple(self._observe_machines()),
         )
 

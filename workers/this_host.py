@@ -13,6 +13,8 @@ from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.host import KvmAnswer, KvmProbe
 from workers.contract.messages import AgentFacts, MachineObserved, Progress
 from workers.contract.spec import DiscSpec, DiskSpec, MachineSpec
+from workers.host.backup_places import OURS
+from workers.host.backup_store import Store
 from workers.host.disks import takes_direct_io
 from workers.host.library import cached
 from workers.host.made import Spot
@@ -77,8 +79,16 @@ class Host:
         return self.direct_io and all(takes_direct_io(folder) for folder in folders)
 
     def backup_folder(self, place: str, machine_id: UUID) -> Path:
-        """Where the backups of a machine lie. Raises PlaceMissing where this host has no such place."""
-        return self._place(self.config.backup_places, place) / "offshoot-backups" / str(machine_id)
+        """Where the backups of a machine lie. Raises PlaceMissing where this host has no such place, or it is not mounted."""
+        ours = self._place(self.config.backup_places, place) / OURS
+        if not ours.is_dir():
+            raise PlaceMissing(f"{ours} is not there: is the disk or share of {place!r} mounted?")
+        return ours / str(machine_id)
+
+    def backup_store(self, place: str, machine_id: UUID) -> Store:
+        """The backups of a machine in a place. Raises PlaceMissing."""
+        lock = self.config.state.root / "backup-locks" / f"{machine_id}.{place}"
+        return Store(self.backup_folder(place, machine_id), lock)
 
     def _place(self, places: Mapping[str, Path], name: str) -> Path:
         path = places.get(name)

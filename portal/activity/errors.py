@@ -87,6 +87,13 @@ WORDS: dict[ErrorCode, ErrorWords] = {
         _("What this was to be made from could not be prepared."),
         _("Nothing was made. See what is said there, then try again."),
     ),
+    ErrorCode.PLACE_FULL: ErrorWords(
+        _("There is not enough room in the backup folder."),
+        _(
+            "Nothing was lost: the machine and its earlier backups are as they were. "
+            "Delete backups that are no longer needed, or have an administrator make room."
+        ),
+    ),
     ErrorCode.PLACE_MISSING: ErrorWords(
         _("The folder for it is not there on the host."),
         _(

@@ -46,7 +46,7 @@ def machine_clone(*, machine: Machine, name: str, linked: bool, start: bool, by:
     Linked: both go on above what is now in the disks, which takes no time and no room. Full: the disks are copied, and
     this machine stays off for as long.
     """
-    with _same_moment(), transaction.atomic():
+    with same_moment(), transaction.atomic():
         source = off(machine)
         refuse_while_copied(source)
         disks = list(source.disks.order_by("position"))
@@ -75,7 +75,7 @@ def machine_clone(*, machine: Machine, name: str, linked: bool, start: bool, by:
             Nic(**{field: getattr(nic, field) for field in _CARD})
             for nic in source.nics.select_related("network").order_by("position")
         ]
-        return _make(clone, name, wanted, nics, by, start=start, after=first)
+        return make_like(clone, name, wanted, nics, by, start=start, after=first)
 
 
 def machine_from_template(
@@ -89,7 +89,7 @@ def machine_from_template(
     by: User,
 ) -> Operation:
     """A new machine above the template's disks, started at once. Raises Refused."""
-    with _same_moment(), transaction.atomic():
+    with same_moment(), transaction.atomic():
         row = Template.objects.select_for_update(of=("self",)).select_related("host").get(pk=template.pk)
         if not row.is_ready:
             raise Refused(_("The template is not ready, or is being removed."))
@@ -115,7 +115,7 @@ def machine_from_template(
         if network is not None:
             model = {"model": hardware.nics[0].model} if hardware.nics else {"model": "virtio"}
             nics.append(Nic(network=network, position=0, **model))
-        return _make(machine, name, wanted, nics, by, start=True)
+        return make_like(machine, name, wanted, nics, by, start=True)
 
 
 def hardware_of(template: Template) -> MachineSpec:
@@ -123,7 +123,7 @@ def hardware_of(template: Template) -> MachineSpec:
     return MachineSpec.model_validate_json(json.dumps(template.hardware))
 
 
-def _make(
+def make_like(
     machine: Machine,
     name: str,
     disks: Sequence[Disk],
@@ -133,6 +133,7 @@ def _make(
     start: bool,
     after: Operation | None = None,
 ) -> Operation:
+    """Make a new machine of these rows, with a name and addresses of its own. Raises Refused."""
     machine.name = clean_name(name)
     if machine.owner.machines.filter(name=machine.name).exists():
         raise Refused(_("You have a machine of this name already. Choose another name."), "name")
@@ -180,7 +181,7 @@ def _own_seed(seed: Any, name: str) -> Any:
 
 
 @contextmanager
-def _same_moment() -> Iterator[None]:
+def same_moment() -> Iterator[None]:
     """Somebody was quicker with a name or an address: said in words."""
     try:
         yield

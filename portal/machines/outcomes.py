@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from portal.activity.models import Kind, Operation
+from portal.backups.services import settle_backup, settle_delete, settle_verify
 from portal.machines.freezing import settle_forget, settle_freeze
 from portal.machines.moving import settle_move
 from workers.contract.messages import Progress
@@ -13,6 +14,9 @@ Outcome = Callable[[Operation, Progress], None]
 """Takes the operation, with its machine, and the report of its end: done, failed or superseded."""
 
 OUTCOMES: dict[Kind, Outcome] = {
+    Kind.BACKUP: settle_backup,
+    Kind.VERIFY_BACKUP: settle_verify,
+    Kind.DELETE_BACKUP: settle_delete,
     Kind.MOVE_DISK: settle_move,
     Kind.FREEZE: settle_freeze,
     Kind.FORGET_BASE: settle_forget,

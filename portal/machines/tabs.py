@@ -22,4 +22,8 @@ class Tab:
         return f"machines:{self.name}"
 
 
-TABS = (Tab("detail", _("Overview"), "display"), Tab("copies", _("Disks and copies"), "layers"))
+TABS = (
+    Tab("detail", _("Overview"), "display"),
+    Tab("copies", _("Disks and copies"), "layers"),
+    Tab("backups", _("Backups"), "archive"),
+)

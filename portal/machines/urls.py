@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from portal.backups import views as backups
 from portal.machines.views import copies, guest, pages, power
 
 app_name = "machines"
@@ -26,4 +27,7 @@ urlpatterns = [
     path("<uuid:machine_id>/password/", guest.machine_password, name="password"),
     path("<uuid:machine_id>/cancel/", power.operation_cancel, name="cancel"),
     path("<uuid:machine_id>/delete/", power.machine_delete, name="delete"),
+    path("<uuid:machine_id>/backups/", backups.machine_backups, name="backups"),
+    path("<uuid:machine_id>/back-up/", backups.machine_back_up, name="back-up"),
+    path("<uuid:machine_id>/backup-plan/", backups.machine_backup_plan, name="backup-plan"),
 ]

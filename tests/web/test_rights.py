@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from portal.accounts.models import User
 from portal.activity.models import Operation
+from portal.backups.models import Backup, BackupPlan
 from portal.console.models import ConsoleTicket
 from portal.images.models import Image, Upload
 from portal.machines.models import Disk, Machine, Nic, Template
@@ -85,6 +86,13 @@ RULES: dict[str, Rule] = {
     "machines:password": page(302, 404, 200, 200),
     "machines:cancel": change(302, 404, 302, 302),
     "machines:delete": change(302, 404, 302, 302),
+    "machines:backups": reading(302, 404, 200, 200),
+    "machines:back-up": change(302, 404, 422, 422),
+    "machines:backup-plan": change(302, 404, 422, 422),
+    "backups:list": reading(302, 200, 200, 200),
+    "backups:verify": change(302, 404, 302, 302),
+    "backups:restore": page(302, 404, 200, 200),
+    "backups:delete": change(302, 404, 302, 302),
     "console:ticket": change(302, 404, 200, 200),
     "images:library": reading(302, 200, 200, 200),
     "images:uploads": change(401, 201, 201, 201),
@@ -128,6 +136,12 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
         owner=ann, host=running.host, name="base", hardware=spec_of(running).model_dump(mode="json")
     )
     arguments["templates:use"] = arguments["templates:delete"] = {"template_id": template.pk}
+    backup = Backup.objects.create(
+        machine=running, source_id=running.pk, machine_name="web", owner=ann, host=running.host, place="main",
+        state="ready", spec=spec_of(running).model_dump(mode="json"),
+    )  # fmt: skip
+    for name in ("verify", "restore", "delete"):
+        arguments[f"backups:{name}"] = {"backup_id": backup.pk}
     arguments["fleet:detail"] = {"name": "rack-1"}
     return {name: reverse(name, kwargs=arguments.get(name)) for name in RULES}
 
@@ -144,7 +158,7 @@ def browser_of(user: User | None, *, csrf: bool = False) -> Client:
 def everything() -> list[dict[str, Any]]:
     """All that a request could have changed."""
     tables: tuple[type[models.Model], ...] = (
-        Machine, Disk, Nic, Operation, Image, Upload, ConsoleTicket, User, Template,
+        Machine, Disk, Nic, Operation, Image, Upload, Backup, BackupPlan, ConsoleTicket, User, Template,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [

@@ -38,6 +38,7 @@ class ErrorCode(StrEnum):
     NOT_OFF = "not_off"
     NOT_RUNNING = "not_running"
     ORIGIN_FAILED = "origin_failed"
+    PLACE_FULL = "place_full"
     PLACE_MISSING = "place_missing"
     SAVE_FAILED = "save_failed"
     SNAPSHOT_FAILED = "snapshot_failed"

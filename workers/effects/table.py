@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from workers.contract.messages import Step
-from workers.effects import converting, drives, ending, freezing, guest, importing, launching, making
+from workers.effects import (
+    backup_jobs,
+    backups,
+    converting,
+    drives,
+    ending,
+    freezing,
+    guest,
+    importing,
+    launching,
+    making,
+)
 from workers.effects.work import Effect
 
 EFFECTS: dict[Step, Effect] = {
@@ -11,6 +22,7 @@ EFFECTS: dict[Step, Effect] = {
     Step.FETCH_IMAGE: importing.fetch_image,
     Step.MAKE_DISKS: making.make_disks,
     Step.CONVERT_DISKS: converting.convert_disks,
+    Step.TAKE_BACKUP: backups.take_backup,
     Step.FREEZE_DISKS: freezing.freeze_disks,
     Step.MAKE_SEED: guest.make_seed,
     Step.PREPARE_NETWORK: launching.prepare_network,
@@ -21,3 +33,5 @@ EFFECTS: dict[Step, Effect] = {
     Step.REMOVE: ending.remove,
     Step.SET_PASSWORD: guest.set_password,
 }
+
+making.ORIGINS["backup"] = backup_jobs.from_backup

@@ -43,13 +43,19 @@ class MonitorLoop:
             raise MonitorError(f"no answer within {seconds:.0f} s") from exc
 
     def execute(
-        self, socket: Path, *commands: tuple[str, dict[str, Any]], fds: Mapping[str, int] | None = None
+        self,
+        socket: Path,
+        *commands: tuple[str, dict[str, Any]],
+        fds: Mapping[str, int] | None = None,
+        fdsets: Mapping[int, int] | None = None,
+        seconds: float = ANSWER_SECONDS,
     ) -> list[Any]:
         """Connect, run the commands one after another, disconnect; their return values.
 
-        `fds` are open files that qemu is handed before, by the names under which the commands speak of them (QMP getfd).
+        `fds` are open files that qemu is handed before, by the names under which the commands speak of them (QMP getfd);
+        `fdsets` those that it opens itself as /dev/fdset/<number> (QMP add-fd).
         """
-        return self.call(_execute(socket, commands, fds or {}))
+        return self.call(_execute(socket, commands, fds or {}, fdsets or {}), seconds=seconds)
 
     def close(self) -> None:
         """Stop the loop; open monitors end with it."""
@@ -58,7 +64,10 @@ class MonitorLoop:
 
 
 async def _execute(
-    socket: Path, commands: tuple[tuple[str, dict[str, Any]], ...], fds: Mapping[str, int]
+    socket: Path,
+    commands: tuple[tuple[str, dict[str, Any]], ...],
+    fds: Mapping[str, int],
+    fdsets: Mapping[int, int],
 ) -> list[Any]:
     client = QMPClient("offshoot")
     try:
@@ -69,6 +78,9 @@ async def _execute(
         for name, descriptor in fds.items():
             client.send_fd_scm(descriptor)
             await client.execute("getfd", {"fdname": name})
+        for number, descriptor in fdsets.items():
+            client.send_fd_scm(descriptor)
+            await client.execute("add-fd", {"fdset-id": number})
         answers: list[Any] = []
         for name, arguments in commands:
             answers.append(await client.execute(name, arguments or None))

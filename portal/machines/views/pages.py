@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from portal.backups.selectors import of_deleted_machines
 from portal.fleet.selectors import candidates, hosts_alive
 from portal.fleet.words import emulated_notice
 from portal.images.models import Image
@@ -37,6 +38,7 @@ def machine_list(request: HttpRequest) -> HttpResponse:
         "total": page.paginator.count,
         "query": query,
         "is_administrator": user.is_administrator,
+        "has_old_backups": of_deleted_machines(user).exists(),
         "library_is_empty": not Image.objects.exists(),
     }
     return render(request, "machines/list.html", context)

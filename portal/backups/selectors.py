@@ -1,0 +1,69 @@
+"""Reading backups, always scoped to what a person may see: their own machines', or all for an administrator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import Http404
+
+from portal.accounts.models import User
+from portal.activity.errors import ErrorWords, words_for
+from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.backups.models import Backup, BackupState
+from portal.machines.models import Machine
+
+
+@dataclass(frozen=True)
+class ShownBackup:
+    """A backup as a page shows it; `problem` is what went wrong the last time that something was done with it."""
+
+    backup: Backup
+    is_being_verified: bool
+    problem: ErrorWords | None
+
+    @property
+    def may_be_used(self) -> bool:
+        """Nothing is done with it just now."""
+        return self.backup.state in (BackupState.READY, BackupState.DAMAGED) and not self.is_being_verified
+
+
+def backups_for(user: User) -> QuerySet[Backup]:
+    """The backups that a person sees."""
+    backups = Backup.objects.select_related("host", "owner")
+    return backups if user.is_administrator else backups.filter(owner=user)
+
+
+def backup_for(user: User, backup_id: UUID) -> Backup:
+    """The backup. Raises Http404 where the person may not see it."""
+    backup = backups_for(user).filter(pk=backup_id).first()
+    if backup is None:
+        raise Http404
+    return backup
+
+
+def backups_of(machine: Machine) -> list[ShownBackup]:
+    """A machine's, the newest first. Two queries."""
+    return shown(machine.backups.select_related("host", "owner").defer("spec"))
+
+
+def of_deleted_machines(user: User) -> QuerySet[Backup]:
+    """Those whose machine is gone."""
+    gone = backups_for(user).filter(machine=None).exclude(state=BackupState.TAKING)
+    return gone.defer("spec").order_by("machine_name", "source_id", "-asked_at")
+
+
+def shown(backups: Iterable[Backup]) -> list[ShownBackup]:
+    """With what is done with each just now. Two queries."""
+    rows = list(backups)
+    verifying = set(
+        Operation.objects.filter(
+            kind=Kind.VERIFY_BACKUP, state__in=OPEN_STATES, about__in=[row.pk for row in rows]
+        ).values_list("about", flat=True)
+    )
+    return [
+        ShownBackup(row, row.pk in verifying, words_for(row.problem_code) if row.problem_code else None)
+        for row in rows
+    ]
