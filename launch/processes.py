@@ -12,13 +12,18 @@ from launch.installation import PORTAL_ACCOUNT, Installation
 class Process:
     """`account` is None for root: the host's worker, and the gateway, which gives root up by itself.
 
-    `environment` is all that the process gets.
+    `environment` is all that the process gets. `nice` is its place among those that want the processor (nice(2)).
     """
 
     name: str
     argv: tuple[str, ...]
     account: str | None
     environment: Mapping[str, str]
+    nice: int = 0
+
+
+WEB_NICE = -10
+"""Somebody waits for a page while machines want every processor there is; a page needs one for milliseconds."""
 
 
 WEB = ("-m", "portal.serve")
@@ -71,7 +76,7 @@ def portal_processes(place: Installation) -> tuple[Process, ...]:
     """What makes the site."""
     environment = place.portal_environment()
     return (
-        Process("web", (place.python, *WEB), PORTAL_ACCOUNT, environment),
+        Process("web", (place.python, *WEB), PORTAL_ACCOUNT, environment, WEB_NICE),
         Process("portal-worker", (place.python, *PORTAL_WORKER), PORTAL_ACCOUNT, environment),
         Process("beat", (place.python, *BEAT), PORTAL_ACCOUNT, environment),
     )

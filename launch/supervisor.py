@@ -103,7 +103,7 @@ class Supervisor:
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as out:
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 process.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -116,6 +116,20 @@ class Supervisor:
                 extra_groups=[] if account else None,
                 preexec_fn=_end_with_launcher,
             )
+        if process.nice:
+            _set_nice(child.pid, process.nice)
+        return child
+
+
+def _set_nice(pid: int, nice: int) -> None:
+    """Among the processes and, where the kernel shares by sessions first (sched(7), autogroup), among those.
+
+    A container that may not is no reason to end: pages are slower then while the host is busy.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def _end_with_launcher() -> None:

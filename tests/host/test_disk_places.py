@@ -271,8 +271,11 @@ def test_a_disk_that_is_gone_is_never_made_anew(place: Standing, pools: dict[str
 def test_many_machines_begin_at_once_as_one_frozen_disk(place: Standing) -> None:
     one, two = disk(), disk(FIXED, slot=1, pool="fast")
     machine = off(place, one, two)
+    remembers = place.host.folder(machine.machine_id).root / "firmware-uefi.qcow2"
+    remembers.write_bytes(b"a boot entry")
     act = frozen(machine)
     place.done(machine := wishes.later(machine), act)
+    remembers.write_bytes(b"a later boot entry")
     [first, second] = act.disks
     base = place.host.state.bases / f"{first.base_id}.qcow2"
     fixed_base = pool_of(place, "fast") / "bases" / f"{second.base_id}.raw"
@@ -300,6 +303,9 @@ def test_many_machines_begin_at_once_as_one_frozen_disk(place: Standing) -> None
         place.ear.ask(place.host.name, wish)
     for wish in asked:
         assert place.ear.end_of(wish.operation_id).state is OperationState.DONE
+    taken = place.host.folder(clones[0].machine_id).root / remembers.name
+    assert taken.read_bytes() == b"a boot entry"
+    assert taken.stat().st_mode & 0o777 == 0o600
     ended = [wishes.later(each, power=Power.OFF, stop_mode=StopMode.FORCE) for each in (*clones, machine)]
     for each in ended:
         place.done(each)

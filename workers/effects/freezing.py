@@ -18,7 +18,7 @@ from workers.contract.disks import DiskKind
 from workers.contract.spec import Power
 from workers.effects.making import DiskLost, NotOff
 from workers.effects.work import Work
-from workers.host import bases, processes
+from workers.host import bases, processes, remembered
 from workers.host.commands import run
 from workers.host.disks import disk_errors, drafted
 from workers.host.files import read_json, write_json
@@ -123,6 +123,7 @@ def _freeze(work: Work, each: _Freezing) -> None:
     reached("disk frozen")
     os.chown(base, 0, config.gid)
     base.chmod(0o440)
+    remembered.keep_with_base(work.folder, base, each.base_id, gid=config.gid)
     if not new.exists():
         draft = new.with_suffix(new.suffix + ".part")
         with drafted(draft):

@@ -11,7 +11,7 @@ from workers.contract.disks import BaseOrigin, CopyOrigin, DiskKind, DiskSpec
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.effects.importing import from_image
 from workers.effects.work import Work
-from workers.host import bases, disks, processes
+from workers.host import bases, disks, processes, remembered
 from workers.host.commands import run
 from workers.host.copying import Account, copy_disk
 from workers.host.locks import LockBusy, locked_within
@@ -86,6 +86,8 @@ def from_base(work: Work, disk: DiskSpec, draft: Path) -> None:
         run(overlay_argv(draft, disk.size_bytes, base=base.path, base_kind=base.kind), seconds=30)
     else:
         copy(work, base.path, base.kind, disk, draft)
+    config = work.host.config
+    remembered.take_from_base(work.folder, base.path, base.id, uid=config.uid, gid=config.gid)
 
 
 def from_copy(work: Work, disk: DiskSpec, draft: Path) -> None:
@@ -107,6 +109,8 @@ def from_copy(work: Work, disk: DiskSpec, draft: Path) -> None:
             if not source.exists():
                 raise DiskLost(f"{source} is not there")
             copy(work, source, known.spot.kind, disk, draft)
+            config = work.host.config
+            remembered.take_from_machine(work.folder, folder, uid=config.uid, gid=config.gid)
     except LockBusy as exc:
         raise OriginFailed(
             f"machine {origin.machine_id} has been busy for {_SOURCE_BUSY_SECONDS:.0f} s"
