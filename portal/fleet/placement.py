@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workers.contract.host import TPM_FEATURE, UEFI_FEATURE
+from workers.contract.spec import Firmware
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A host that is alive. Memory is what is free and not promised to a machine."""
+    """A host that is alive. Memory is what is free and not promised to a machine; `missing` is what it cannot do."""
 
     host_id: int
     name: str
     threads: int
     memory_free_mib: int
     disk_free_mib: int
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a machine takes at once: a growing disk takes nearly nothing, a fixed one all of its size."""
+    """What a machine takes at once: a growing disk takes nearly nothing, a fixed one all of its size.
+
+    `features` is what its host must not be without (workers/contract/host.py).
+    """
 
     cpus: int
     memory_mib: int
     disk_mib: int
+    features: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,19 @@ class NoRoom:
     most: int
 
 
+def features_of(firmware: Firmware, *, tpm: bool) -> frozenset[str]:
+    """What a machine's host has to have installed for it."""
+    wanted = {UEFI_FEATURE: firmware is not Firmware.BIOS, TPM_FEATURE: tpm}
+    return frozenset(feature for feature, is_wanted in wanted.items() if is_wanted)
+
+
 def place(candidates: Sequence[Candidate], needs: Needs) -> Candidate | NoRoom | None:
     """The host with the most free memory that has what is needed; None where there is no host at all."""
     if not candidates:
         return None
+    candidates = [candidate for candidate in candidates if not candidate.missing & needs.features]
+    if not candidates:
+        return NoRoom("features", 0)
     fitting = [
         candidate
         for candidate in candidates

@@ -47,6 +47,7 @@ def candidates() -> list[Candidate]:
                 threads=facts.cpu.threads,
                 memory_free_mib=max(0, min(host.memory_free_mib - host.to_come, not_promised_mib)),
                 disk_free_mib=host.disk_free_mib,
+                missing=frozenset(facts.missing_features),
             )
         )
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,8 +22,19 @@ class UploadState:
 
 
 def images_all() -> QuerySet[Image]:
-    """Every disc with who added it and `machine_count`, the machines that have it in their drive. One query."""
-    return Image.objects.select_related("added_by").annotate(machine_count=Count("machines")).order_by("name")
+    """Every disc with who added it and `machine_count`, the machines that have it in a drive. One query."""
+    in_drives = Count("machines", distinct=True) + Count("second_in", distinct=True)
+    return Image.objects.select_related("added_by").annotate(machine_count=in_drives).order_by("name")
+
+
+def driver_disc(discs: Iterable[Image]) -> Image | None:
+    """The newest disc with Windows' drivers for virtual hardware, as its name or its label says; None without one."""
+    found = [disc for disc in discs if any(map(_is_of_drivers, (disc.name, disc.volume_label)))]
+    return max(found, key=lambda disc: disc.added_at, default=None)
+
+
+def _is_of_drivers(words: str) -> bool:
+    return words.lower().startswith("virtio-win")
 
 
 def may_delete(user: User, image: Image) -> bool:

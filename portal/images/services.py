@@ -188,7 +188,7 @@ def image_delete(*, image: Image, by: User) -> None:
             transaction.on_commit(lambda: dispatch.forget_image(image_id, hosts))
             transaction.on_commit(publish.library_changed)
     except (ProtectedError, IntegrityError) as exc:
-        count = image.machines.count() if image.pk else 1
+        count = image.machines.count() + image.second_in.count() if image.pk else 1
         words = ngettext(
             "The disc is in the drive of a machine. Nothing was deleted: take it out there first.",
             "The disc is in the drives of %(count)d machines. Nothing was deleted: take it out there first.",

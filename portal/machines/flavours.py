@@ -23,7 +23,7 @@ class Flavour:
 FLAVOURS = (
     Flavour("small", _("Small"), 1, 1024, 10, _("A text system, a small service")),
     Flavour("medium", _("Medium"), 2, 2048, 20, _("A server for a few people, a light desktop")),
-    Flavour("large", _("Large"), 4, 8192, 60, _("A desktop, a database, builds")),
+    Flavour("large", _("Large"), 4, 8192, 64, _("A desktop, a database, builds")),
 )
 CUSTOM = "custom"
 

@@ -1,4 +1,4 @@
-"""The form of a new machine: a flavour or a size of one's own, checked before a service sees it."""
+"""The form of a new machine: a kind of system, a flavour or a size of one's own, checked before a service sees it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.images.models import Image
+from portal.images.models import Image, ImageKind, ImageState
+from portal.images.selectors import driver_disc
+from portal.machines.drives import Drive
 from portal.machines.flavours import CUSTOM, FLAVOURS, flavour
+from portal.machines.kinds import BUS_WORDS, CARD_WORDS, FIRMWARE_WORDS, PRESETS, is_small_for_windows
 from portal.machines.services import MachineWish
 from portal.networks.models import Network
 from portal.networks.services import private_network
 from portal.refusal import Refused
-from workers.contract.spec import GIB, DiskBus, DiskKind, NicModel
+from workers.contract.spec import GIB, DiskBus, DiskKind, Firmware, GuestKind, NicModel
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -25,14 +28,13 @@ _KINDS = [
     (DiskKind.GROWING.value, gettext_lazy("Growing: takes only what is written")),
     (DiskKind.FIXED.value, gettext_lazy("Fixed: all of its room is reserved at once")),
 ]
-_BUSES = [
-    (DiskBus.VIRTIO.value, gettext_lazy("virtio (fast; for every Linux)")),
-    (DiskBus.SATA.value, gettext_lazy("SATA (for systems without a virtio driver)")),
-]
-_CARDS = [
-    (NicModel.VIRTIO.value, gettext_lazy("virtio (fast; for every Linux)")),
-    (NicModel.E1000.value, gettext_lazy("Intel e1000 (for systems without a virtio driver)")),
-]
+_FITS = ("", gettext_lazy("What fits the system"))
+_GUESTS = [(kind.value, preset.name) for kind, preset in PRESETS.items()]
+_FIRMWARE = [_FITS, *FIRMWARE_WORDS.items()]
+_TPM = [_FITS, ("yes", gettext_lazy("With a TPM 2.0")), ("no", gettext_lazy("Without"))]
+_BUSES = [_FITS, *BUS_WORDS.items()]
+_CARDS = [_FITS, *CARD_WORDS.items()]
+_NO_DISC = "none"
 
 _CHOOSE = {
     "required": gettext_lazy("Choose one of these."),
@@ -119,19 +121,44 @@ class NewMachineForm(forms.Form):
         label=gettext_lazy("Network"),
         error_messages=_CHOOSE,
     )
+    guest = forms.ChoiceField(
+        choices=_GUESTS,
+        required=False,
+        widget=forms.RadioSelect,
+        initial=GuestKind.LINUX.value,
+        label=gettext_lazy("What kind of system?"),
+        error_messages=_CHOOSE,
+    )
+    firmware = forms.ChoiceField(
+        choices=_FIRMWARE, required=False, label=gettext_lazy("Firmware"), error_messages=_CHOOSE
+    )
+    tpm = forms.ChoiceField(
+        choices=_TPM, required=False, label=gettext_lazy("Security chip (TPM)"), error_messages=_CHOOSE
+    )
     disk_bus = forms.ChoiceField(
-        choices=_BUSES, initial=DiskBus.VIRTIO.value, required=False, label=gettext_lazy("Disk controller")
+        choices=_BUSES, required=False, label=gettext_lazy("Disk controller"), error_messages=_CHOOSE
     )
     nic_model = forms.ChoiceField(
-        choices=_CARDS, initial=NicModel.VIRTIO.value, required=False, label=gettext_lazy("Network card")
+        choices=_CARDS, required=False, label=gettext_lazy("Network card"), error_messages=_CHOOSE
+    )
+    second_disc = forms.ChoiceField(
+        required=False,
+        label=gettext_lazy("Second disc drive"),
+        error_messages={"invalid_choice": gettext_lazy("That disc is no longer in the library.")},
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         private = private_network()
-        _choice(self, "disc").queryset = Image.objects.all()
+        ready = Image.objects.filter(kind=ImageKind.DISC, state=ImageState.READY)
+        _choice(self, "disc").queryset = ready
         _choice(self, "network").queryset = Network.objects.all()
         self.fields["network"].initial = private.pk
+        self.discs = {str(image.pk): image for image in ready.order_by("name")}
+        second = self.fields["second_disc"]
+        if isinstance(second, forms.ChoiceField):
+            names = [(key, image.name) for key, image in self.discs.items()]
+            second.choices = [_FITS, (_NO_DISC, _("Empty")), *names]
 
     def clean(self) -> dict[str, Any]:
         """A custom size names its processors and memory; a flavour brings them."""
@@ -159,9 +186,24 @@ class NewMachineForm(forms.Form):
             field = "size"
         self.add_error(field, refusal.message)
 
+    def advanced(self) -> list[forms.BoundField]:
+        """The fields that a preset fills where nobody says otherwise."""
+        return [self[name] for name in ("firmware", "tpm", "disk_bus", "nic_model", "second_disc")]
+
+    def is_small_for_windows(self) -> bool:
+        """The checked form describes a machine on which Windows 11 cannot be installed."""
+        wish = self.wish()
+        return wish.guest is GuestKind.WINDOWS and is_small_for_windows(
+            cpus=wish.cpus, memory_mib=wish.memory_mib, disk_bytes=wish.disk_bytes
+        )
+
     def wish(self) -> MachineWish:
         """The checked form as a wish. Call it after is_valid()."""
         data = self.cleaned_data
+        preset = PRESETS[GuestKind(data["guest"] or GuestKind.LINUX)]
+        second = self.discs.get(data["second_disc"])
+        if second is None and preset.wants_drivers and data["second_disc"] != _NO_DISC:
+            second = driver_disc(self.discs.values())
         return MachineWish(
             name=data["name"],
             image=data["disc"],
@@ -170,14 +212,21 @@ class NewMachineForm(forms.Form):
             disk_bytes=data["disk_gib"] * GIB,
             disk_kind=DiskKind(data["disk_kind"]),
             network=data["network"],
-            disk_bus=DiskBus(data["disk_bus"] or DiskBus.VIRTIO),
-            nic_model=NicModel(data["nic_model"] or NicModel.VIRTIO),
+            disk_bus=DiskBus(data["disk_bus"] or preset.disk_bus),
+            nic_model=NicModel(data["nic_model"] or preset.nic_model),
+            guest=preset.kind,
+            firmware=Firmware(data["firmware"] or preset.firmware),
+            tpm=data["tpm"] == "yes" if data["tpm"] else preset.tpm,
+            second_image=second,
         )
 
 
 class InsertDiscForm(forms.Form):
-    """Which disc goes into the drive; none takes it out."""
+    """Which disc goes into which drive; none takes it out."""
 
+    drive = forms.ChoiceField(
+        choices=[(drive.value, drive.value) for drive in Drive], required=False, initial=Drive.FIRST.value
+    )
     disc = forms.ModelChoiceField(queryset=Image.objects.none(), required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

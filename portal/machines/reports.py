@@ -198,7 +198,7 @@ def _take_back(operation: Operation, machine_id: UUID, progress: Progress) -> No
 
 
 def _take_disc_back(failed: Operation, current: QuerySet[Machine]) -> None:
-    """Into the drive goes what was in it when a wish was last carried out, so that the change can be asked again."""
+    """Into the drives goes what was in them when a wish was last carried out, so that the change can be asked again."""
     earlier = Operation.objects.filter(
         machine=failed.machine_id, generation__lt=failed.generation, state=OperationState.DONE
     )
@@ -213,7 +213,8 @@ def _take_disc_back(failed: Operation, current: QuerySet[Machine]) -> None:
     # Locked, so that nobody deletes it from the library meanwhile.
     images = Image.objects.select_for_update(no_key=True)
     disc = images.filter(pk=spec.disc.image_id).first() if spec.disc else None
-    current.update(disc=disc, boot_from=spec.boot_from if disc else BootFrom.DISK)
+    second = images.filter(pk=spec.second_disc.image_id).first() if spec.second_disc else None
+    current.update(second_disc=second, disc=disc, boot_from=spec.boot_from if disc else BootFrom.DISK)
 
 
 def _storable(text: str) -> str:

@@ -48,7 +48,12 @@ def machines_for(user: User, *, query: str = "") -> QuerySet[Machine]:
 
 def machine_for(user: User, machine_id: UUID) -> Machine:
     """The machine, with host, owner and disc. Raises Http404 where the person may not see it."""
-    machine = machines_for(user).select_related("host", "owner", "disc").filter(pk=machine_id).first()
+    machine = (
+        machines_for(user)
+        .select_related("host", "owner", "disc", "second_disc")
+        .filter(pk=machine_id)
+        .first()
+    )
     if machine is None:
         raise Http404
     return machine

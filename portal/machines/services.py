@@ -11,16 +11,28 @@ from django.utils.translation import gettext as _
 from portal.accounts.models import User
 from portal.activity.models import CANCELLABLE, OPEN_STATES, Kind, Operation
 from portal.fleet.models import Host
-from portal.fleet.placement import Candidate, Needs, NoRoom, place
+from portal.fleet.placement import Candidate, Needs, NoRoom, features_of, place
 from portal.fleet.selectors import candidates, hosts_alive
 from portal.images.models import Image
 from portal.machines.asking import change, is_starting, record, refuse_while_copied, running, wanted
+from portal.machines.drives import Drive, has_second_drive
 from portal.machines.models import Disk, Machine, Nic
 from portal.networks.models import Network
 from portal.networks.services import free_address, new_mac
 from portal.refusal import Refused
 from workers.contract.messages import Observed
-from workers.contract.spec import MIB, BootFrom, DiskBus, DiskKind, NicModel, Power, SeedSpec, StopMode
+from workers.contract.spec import (
+    MIB,
+    BootFrom,
+    DiskBus,
+    DiskKind,
+    Firmware,
+    GuestKind,
+    NicModel,
+    Power,
+    SeedSpec,
+    StopMode,
+)
 
 _JOINERS = "\u200c\u200d"
 """Zero width (non-)joiner: part of how Persian and emoji are written."""
@@ -31,7 +43,7 @@ _LOOKS_EMPTY = _JOINERS + " \u115f\u1160\u2800\u3164\uffa0"
 
 @dataclass(frozen=True)
 class MachineWish:
-    """What a person asks for. Memory in MiB, disk in bytes."""
+    """What a person asks for. Memory in MiB, disk in bytes; `second_image` goes into the second drive."""
 
     name: str
     image: Image | None
@@ -43,6 +55,10 @@ class MachineWish:
     disk_bus: DiskBus = DiskBus.VIRTIO
     nic_model: NicModel = NicModel.VIRTIO
     seed: SeedSpec | None = None
+    guest: GuestKind = GuestKind.LINUX
+    firmware: Firmware = Firmware.BIOS
+    tpm: bool = False
+    second_image: Image | None = None
 
 
 def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Operation:
@@ -53,7 +69,9 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
         with transaction.atomic():
             if owner.machines.filter(name=name).exists():
                 raise Refused(_("You have a machine of this name already. Choose another name."), "name")
-            chosen = _choose_host(Needs(wish.cpus, wish.memory_mib, fixed_mib + 64))
+            chosen = _choose_host(
+                Needs(wish.cpus, wish.memory_mib, fixed_mib + 64, features_of(wish.firmware, tpm=wish.tpm))
+            )
             host = Host.objects.get(pk=chosen.host_id)
             machine = Machine.objects.create(
                 owner=owner,
@@ -62,6 +80,10 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 cpus=wish.cpus,
                 memory_mib=wish.memory_mib,
                 disc=wish.image,
+                second_disc=wish.second_image,
+                guest=wish.guest,
+                firmware=wish.firmware,
+                tpm=wish.tpm,
                 boot_from=BootFrom.DISC if wish.image else BootFrom.DISK,
                 run=1,
                 power=Power.RUNNING,
@@ -134,12 +156,19 @@ def machine_finish_installation(*, machine: Machine, by: User) -> Operation:
         return change(row, Kind.FINISH_INSTALLATION, by, disc=None, boot_from=BootFrom.DISK)
 
 
-def machine_insert_disc(*, machine: Machine, disc: Image | None, by: User) -> Operation:
-    """Put a disc into the drive, or take it out (None). Raises Refused."""
+def machine_insert_disc(
+    *, machine: Machine, disc: Image | None, by: User, drive: Drive = Drive.FIRST
+) -> Operation:
+    """Put a disc into a drive, or take it out (None). Raises Refused."""
     with transaction.atomic():
         row = wanted(machine)
-        if row.disc_id == (disc.pk if disc else None):
+        if getattr(row, f"{drive}_id") == (disc.pk if disc else None):
             raise Refused(_("That is in the drive already.") if disc else _("The drive is empty already."))
+        if drive is Drive.SECOND:
+            if row.observed != Observed.OFF and not has_second_drive(row):
+                words = _("The running machine has no second drive. Nothing was changed: shut it down first.")
+                raise Refused(words)
+            return change(row, Kind.INSERT_DISC, by, second_disc=disc)
         boot_from = BootFrom.DISC if disc else BootFrom.DISK
         return change(row, Kind.INSERT_DISC, by, disc=disc, boot_from=boot_from)
 
@@ -189,6 +218,9 @@ def _choose_host(needs: Needs) -> Candidate:
         case NoRoom(short_of="memory", most=most):
             words = _("No host has that much memory free: the most is %(most).1f GB now.")
             raise Refused(words % {"most": most / 1024}, "memory_gib")
+        case NoRoom(short_of="features"):
+            words = _("No host that can be reached has the firmware or TPM that this machine needs.")
+            raise Refused(words, "firmware")
         case NoRoom(most=most):
             words = _("No host has that much disk space free: the most is %(most)d GB now.")
             raise Refused(words % {"most": most // 1024}, "disk_gib")

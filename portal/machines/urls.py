@@ -3,7 +3,7 @@
 from django.urls import path
 
 from portal.backups import views as backups
-from portal.machines.views import copies, guest, pages, power
+from portal.machines.views import copies, firmware, guest, pages, power
 
 app_name = "machines"
 urlpatterns = [
@@ -25,6 +25,7 @@ urlpatterns = [
     ),
     path("<uuid:machine_id>/insert-disc/", power.machine_insert_disc, name="insert-disc"),
     path("<uuid:machine_id>/password/", guest.machine_password, name="password"),
+    path("<uuid:machine_id>/change-firmware/", firmware.machine_change_firmware, name="change-firmware"),
     path("<uuid:machine_id>/cancel/", power.operation_cancel, name="cancel"),
     path("<uuid:machine_id>/delete/", power.machine_delete, name="delete"),
     path("<uuid:machine_id>/backups/", backups.machine_backups, name="backups"),

@@ -2,6 +2,10 @@
 const form = document.querySelector("[data-new-machine]");
 const custom = form.querySelector("[data-custom-size]");
 const disk = form.elements.disk_gib;
+const windowsHint = form.querySelector("[data-windows-hint]");
+const fits = [...form.querySelectorAll("[data-fits]")];
+const fitsWords = fits[0].options[0].textContent;
+let sizeTouched = form.querySelector(".is-invalid") !== null;
 let diskTouched = form.querySelector(".is-invalid") !== null;
 
 function checked(name) {
@@ -12,7 +16,37 @@ function show(name, words) {
   form.querySelector(`[data-review-of=${name}]`).textContent = words || "–";
 }
 
+// What "what fits the system" means for the kind that is chosen now.
+function fit(guest) {
+  for (const select of fits) {
+    const value = guest.dataset[select.dataset.fits];
+    const meant = [...select.options].find((option) => option.value === value);
+    select.options[0].textContent = meant ? `${fitsWords}: ${meant.textContent.trim()}` : fitsWords;
+  }
+}
+
+function hintForWindows(guest, size) {
+  const isCustom = size?.value === "custom";
+  const cpus = Number(isCustom ? form.elements.cpus.value : size?.dataset.cpus);
+  const memory = isCustom ? 1024 * form.elements.memory_gib.value : Number(size?.dataset.memoryMib);
+  const wanted = windowsHint.dataset;
+  const isSmall = cpus < wanted.cpus || memory < wanted.memoryMib || Number(disk.value) < wanted.diskGib;
+  windowsHint.hidden = guest.value !== "windows" || !isSmall;
+}
+
+// Windows wants more than the smallest size; one that a person has chosen stays.
+function suggestSize(guest) {
+  const large = form.querySelector("input[name=size][value=large]");
+  if (guest.value !== "windows" || sizeTouched || large.disabled) return;
+  large.checked = true;
+  if (!diskTouched) disk.value = large.dataset.disk;
+}
+
 function review() {
+  const guest = checked("guest");
+  fit(guest);
+  hintForWindows(guest, checked("size"));
+  show("guest", guest.dataset.words);
   const size = checked("size");
   const isCustom = size?.value === "custom";
   custom.hidden = !isCustom;
@@ -28,6 +62,8 @@ disk.addEventListener("input", () => {
   diskTouched = true;
 });
 form.addEventListener("input", (event) => {
+  if (event.target.name === "guest") suggestSize(event.target);
+  if (event.target.name === "size") sizeTouched = true;
   if (event.target.name === "size" && event.target.dataset.disk && !diskTouched) disk.value = event.target.dataset.disk;
   review();
 });

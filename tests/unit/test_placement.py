@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from portal.fleet.placement import Candidate, Needs, NoRoom, place
+from dataclasses import replace
+
+from portal.fleet.placement import Candidate, Needs, NoRoom, features_of, place
+from workers.contract.host import TPM_FEATURE, UEFI_FEATURE
+from workers.contract.spec import Firmware
 
 SMALL = Candidate(host_id=1, name="small", threads=2, memory_free_mib=2000, disk_free_mib=500_000)
 LARGE = Candidate(host_id=2, name="large", threads=16, memory_free_mib=64_000, disk_free_mib=10_000)
@@ -25,3 +29,12 @@ def test_what_is_short_is_named_with_the_most_there_is() -> None:
 
 def test_without_a_host_there_is_no_place() -> None:
     assert place([], Needs(cpus=1, memory_mib=1, disk_mib=1)) is None
+
+
+def test_a_host_without_what_the_machine_needs_is_passed_over() -> None:
+    bare = replace(LARGE, missing=frozenset({TPM_FEATURE}))
+    needs = Needs(cpus=1, memory_mib=1024, disk_mib=64, features=features_of(Firmware.BIOS, tpm=True))
+    assert place([SMALL, bare], needs) == SMALL
+    assert place([bare], needs) == NoRoom("features", 0)
+    assert features_of(Firmware.UEFI_SECURE, tpm=False) == {UEFI_FEATURE}
+    assert features_of(Firmware.BIOS, tpm=False) == frozenset()

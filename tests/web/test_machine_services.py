@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -289,14 +290,15 @@ def test_delete_wants_the_machine_gone_and_only_with_its_name_typed(running: Mac
 def test_nothing_more_is_asked_of_a_machine_that_is_being_deleted(running: Machine, ann: User) -> None:
     services.machine_delete(machine=running, name="web", by=ann)
     before = everything()
-    for service, more in (
+    asked: tuple[tuple[Callable[..., Operation], dict[str, None]], ...] = (
         (services.machine_start, {}),
         (services.machine_shut_down, {}),
         (services.machine_restart, {}),
         (services.machine_force_off, {}),
         (services.machine_finish_installation, {}),
         (services.machine_insert_disc, {"disc": None}),
-    ):
+    )
+    for service, more in asked:
         with pytest.raises(Refused, match="being deleted"):
             service(machine=running, by=ann, **more)
     assert everything() == before

@@ -76,6 +76,7 @@ RULES: dict[str, Rule] = {
     "machines:force-off": change(302, 404, 302, 302),
     "machines:finish-installation": change(302, 404, 302, 302),
     "machines:insert-disc": change(302, 404, 302, 302),
+    "machines:change-firmware": change(302, 404, 302, 302),
     "machines:copies": reading(302, 404, 200, 200),
     "machines:clone": change(302, 404, 422, 422),  # it needs the machine to be off, and a name
     "machines:publish": change(302, 404, 422, 422),

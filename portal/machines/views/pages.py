@@ -5,23 +5,35 @@ from __future__ import annotations
 from typing import cast
 from uuid import UUID
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.backups.selectors import of_deleted_machines
 from portal.fleet.selectors import candidates, hosts_alive
 from portal.fleet.words import emulated_notice
 from portal.images.models import Image
+from portal.images.selectors import driver_disc
 from portal.machines import selectors, services
+from portal.machines.drives import drives_of
 from portal.machines.flavours import FLAVOURS
 from portal.machines.forms import NewMachineForm
 from portal.machines.guest import guest_of, ssh_command
+from portal.machines.kinds import PRESETS, WINDOWS_CPUS, WINDOWS_DISK_BYTES, WINDOWS_MEMORY_MIB
 from portal.machines.views.acting import machine_page, user_of
+from portal.machines.views.firmware import firmware_card
 from portal.refusal import Refused
+from workers.contract.messages import Observed
+from workers.contract.spec import GIB
 
 _ROWS_A_PAGE = 50
+_SMALL_FOR_WINDOWS = gettext_lazy(
+    "The machine is smaller than Windows 11 asks for: 2 processors, 4 GB of memory and a disk of 64 GB. "
+    "Older systems take less; give it more before you install Windows 11."
+)
 
 
 @require_safe
@@ -55,6 +67,8 @@ def machine_new(request: HttpRequest) -> HttpResponse:
         except Refused as refusal:
             form.add_refusal(refusal)
         else:
+            if form.is_small_for_windows():
+                messages.warning(request, _SMALL_FOR_WINDOWS)
             return redirect("machines:detail", machine_id=cast(UUID, operation.machine_id))
     facts = [host.host_facts for host in hosts_alive()]
     notices = [emulated_notice(each) for each in facts if each is not None]
@@ -67,7 +81,16 @@ def machine_new(request: HttpRequest) -> HttpResponse:
             (each, not room or (each.cpus <= most_cpus and each.memory_mib <= most_memory_mib))
             for each in FLAVOURS
         ],
-        "images": Image.objects.order_by("name"),
+        "images": form.discs.values(),
+        "presets": PRESETS.values(),
+        "advanced": form.advanced(),
+        "advanced_is_open": any(field.value() or field.errors for field in form.advanced()),
+        "driver_disc": driver_disc(form.discs.values()),
+        "windows": {
+            "cpus": WINDOWS_CPUS,
+            "memory_mib": WINDOWS_MEMORY_MIB,
+            "disk_gib": WINDOWS_DISK_BYTES // GIB,
+        },
         "emulated_notice": notices[0] if notices and all(notices) else "",
         "no_host": not room,
         "largest": {"cpus": most_cpus, "memory_gib": most_memory_mib / 1024},
@@ -85,6 +108,8 @@ def machine_detail(request: HttpRequest, machine_id: UUID) -> HttpResponse:
         "ssh_command": ssh_command(machine, nics),
         "disks": list(machine.disks.all()),
         "images": Image.objects.order_by("name"),
+        "drives": drives_of(machine, is_off=machine.observed == Observed.OFF),
+        "firmware": firmware_card(machine),
         "hood": machine.under_the_hood,
     }
     return machine_page(request, machine, "detail", "machines/detail.html", context)

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from portal.accounts.models import User
 from portal.activity.models import Operation
 from portal.machines import services
+from portal.machines.drives import Drive
 from portal.machines.forms import InsertDiscForm
 from portal.machines.models import Machine
 from portal.machines.views.acting import act
@@ -57,7 +58,10 @@ def machine_insert_disc(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     def insert(*, machine: Machine, by: User) -> Operation:
         if not form.is_valid():
             raise Refused(_("That disc is no longer in the library."))
-        return services.machine_insert_disc(machine=machine, disc=form.cleaned_data["disc"], by=by)
+        drive = Drive(form.cleaned_data["drive"] or Drive.FIRST)
+        return services.machine_insert_disc(
+            machine=machine, disc=form.cleaned_data["disc"], by=by, drive=drive
+        )
 
     return act(request, machine_id, insert)
 
