@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from tests.lab import wishes
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
 from workers.contract.acts import SetPassword
+from workers.contract.disks import ImageOrigin
 from workers.contract.errors import ErrorCode
 from workers.contract.messages import AgentFacts, AgentState, EndReason, OperationState, Step
 from workers.contract.spec import GIB, BootFrom, DiskKind, DiskSpec, MachineSpec, Power, SeedSpec, StopMode
@@ -50,9 +50,12 @@ def test_a_cloud_image_from_its_first_start_to_its_clean_end(place: Standing, ke
         host_name="web-1",
         packages=("htop",),
     )
-    machine = _with_its_image(place, wishes.spec(seed=seed, memory_mib=512, cpus=2))
-    end = place.apply(machine)
-    assert [step.step for step in end.steps] == [Step.MAKE_SEED, Step.PREPARE_NETWORK, Step.LAUNCH], end
+    image = ImageOrigin(image=place.host.put_disc(uuid4(), cloud_image()))
+    disk = DiskSpec(id=uuid4(), size_bytes=2 * GIB, kind=DiskKind.GROWING, origin=image)
+    machine = wishes.spec(seed=seed, disks=(disk,), boot_from=BootFrom.DISK, memory_mib=512, cpus=2)
+    end = place.apply(machine, seconds=120)
+    steps = [Step.FETCH_IMAGE, Step.MAKE_DISKS, Step.MAKE_SEED, Step.PREPARE_NETWORK, Step.LAUNCH]
+    assert ([step.step for step in end.steps], end.error) == (steps, None)
     place.host.heard(machine.machine_id, "ssh", seconds=150)
 
     _it_is_as_its_seed_says(place, key, seed)
@@ -93,16 +96,6 @@ def test_without_an_agent_all_else_works_and_what_needs_one_says_so(place: Stand
     assert end.error is not None
     assert end.error.code is ErrorCode.NOT_RUNNING
     place.delete(machine)
-
-
-def _with_its_image(place: Standing, machine: MachineSpec) -> MachineSpec:
-    """The machine with the cloud image as its disk."""
-    disk = DiskSpec(id=uuid4(), size_bytes=GIB, kind=DiskKind.GROWING)
-    path = place.host.disk_file(machine.machine_id, disk)
-    path.parent.mkdir(parents=True)
-    shutil.copy(cloud_image(), path)
-    path.chmod(0o666)
-    return machine.model_copy(update={"disks": (disk,), "boot_from": BootFrom.DISK})
 
 
 def _it_is_as_its_seed_says(place: Standing, key: Path, seed: SeedSpec) -> None:
