@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tests.lab.folder import short_folder
+from tests.lab.waiting import wait_for
+from workers.config import host_config
+from workers.contract.messages import AgentFacts, AgentState, MachineObserved
+from workers.guests import Guests
 from workers.host import agent as agent_module
 from workers.host.agent import AgentAbsent, AgentFailed, Busy, agent_of
+from workers.host.monitor import MonitorLoop
 from workers.plan.names import MachineFolder
+from workers.this_host import Host
 
 Answer = Callable[[dict[str, Any]], bytes]
 
@@ -156,3 +165,64 @@ def test_a_password_travels_as_its_hash() -> None:
             "password": "JDYkc2FsdCRoYXNo",
             "crypted": True,
         }
+
+
+def test_a_hundred_guests_are_asked_and_those_that_hang_hold_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agent_module, "ANSWER_SECONDS", 0.5)
+    answers = says(
+        guest_fsfreeze_status="thawed",
+        guest_get_osinfo={"pretty-name": "Debian"},
+        guest_get_host_name={"host-name": "box"},
+        guest_network_get_interfaces=[{"ip-addresses": [{"ip-address": "10.0.0.1"}]}],
+    )
+    told: list[MachineObserved] = []
+    with short_folder() as root, ExitStack() as stack:
+        (root / "fleet.key").write_text("a key for tests only")
+        monitors = MonitorLoop()
+        host = Host(
+            config=host_config({"OFFSHOOT_HOST_STATE": str(root), "OFFSHOOT_HOST_NAME": "rack-1"}),
+            monitors=monitors,
+            kvm=lambda: pytest.fail("asked for KVM"),
+            report_progress=lambda _: None,
+            report_observed=told.append,
+            direct_io=False,
+        )
+        guests = Guests(host)
+        good, hanging = [uuid4() for _ in range(50)], [uuid4() for _ in range(50)]
+        for machine_id in hanging:
+            folder = host.folder(machine_id)
+            folder.run.mkdir(parents=True)
+            silent = stack.enter_context(closing(socket.socket(socket.AF_UNIX)))
+            silent.bind(str(folder.agent_socket))
+            silent.listen()  # takes a connection and says nothing, as qemu does where the guest does not read
+        for machine_id in good:
+            stack.enter_context(closing(Guest(host.folder(machine_id), answers)))
+        try:
+            for machine_id in (*hanging, *good):  # those that hang first
+                monitors.loop.call_soon_threadsafe(partial(guests.port_changed, machine_id, is_open=True))
+
+            def all_known() -> bool:
+                begun = time.monotonic()
+                monitors.call(asyncio.sleep(0))
+                assert time.monotonic() - begun < 1, "the loop of the events is held up"
+                states = [
+                    facts.state if (facts := guests.facts(each)) else None for each in (*good, *hanging)
+                ]
+                return states == [AgentState.ANSWERS] * 50 + [AgentState.SILENT] * 50
+
+            wait_for("each guest's state", all_known, seconds=30)
+            assert guests.facts(good[0]) == AgentFacts(
+                state=AgentState.ANSWERS, system="Debian", host_name="box", addresses=("10.0.0.1",)
+            )
+            monitors.loop.call_soon_threadsafe(partial(guests.port_changed, good[0], is_open=False))
+            wait_for("it is gone", lambda: guests.facts(good[0]) == AgentFacts(state=AgentState.ABSENT))
+            for machine_id in (*hanging, *good):
+                monitors.loop.call_soon_threadsafe(guests.forget, machine_id)
+            wait_for("it is forgotten", lambda: guests.facts(good[-1]) is None)
+            wait_for("each was told of", lambda: {each.machine_id for each in told} >= {*good, *hanging})
+        finally:
+            guests.close()
+            monitors.close()
+            monitors.loop.close()

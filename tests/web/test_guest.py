@@ -67,7 +67,7 @@ def test_no_agent_one_that_is_silent_and_one_nobody_has_looked_for_are_told_apar
     assert "Inside the machine" not in page_of(ann, running)
     with_agent(running, state=AgentState.ABSENT, system="", host_name="", addresses=())
     page = page_of(ann, running)
-    assert "No guest agent is installed" in page
+    assert "No guest agent runs in it" in page
     assert "apt install qemu-guest-agent" in page
     with_agent(running, state=AgentState.SILENT)
     page = page_of(ann, running)
