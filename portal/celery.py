@@ -46,6 +46,7 @@ app.conf.update(
             "schedule": 20.0,
             "options": {"expires": 20},
         },
+        "look at disk images": {"task": "portal.check_images", "schedule": 10.0, "options": {"expires": 10}},
         "clear what is over": {
             "task": "portal.clear_expired",
             "schedule": 600.0,
@@ -53,7 +54,7 @@ app.conf.update(
         },
     },
 )
-app.autodiscover_tasks(["portal.machines", "portal.fleet", "portal.backups"])
+app.autodiscover_tasks(["portal.machines", "portal.fleet", "portal.backups", "portal.images"])
 
 
 @setup_logging.connect

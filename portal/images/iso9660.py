@@ -112,7 +112,8 @@ def _header(file: BinaryIO, size: int) -> _Header:
             catalog = int.from_bytes(descriptor[71:75], "little")
     if primary is None:
         raise NotAnIso(
-            _("This is not a disc image: it is %(found)s. Choose an ISO file.") % {"found": _found(file)}
+            _("This is not a disc image: it is %(found)s. Choose an ISO file.")
+            % {"found": _(found_instead(file))}
         )
     raise NotAnIso(_("The disc's header is damaged. Download the file again and retry."))
 
@@ -160,14 +161,15 @@ def _is_boot_catalog(entry: bytes) -> bool:
     return sum(int.from_bytes(entry[at : at + 2], "little") for at in range(0, 32, 2)) % 65536 == 0
 
 
-def _found(file: BinaryIO) -> str:
+def found_instead(file: BinaryIO) -> str:
+    """What a file is that is no disc, untranslated."""
     start = _read(file, 0, 0x8006)
     for at, signature, name in _SIGNATURES:
         if start[at : at + len(signature)] == signature:
-            return _(name)
+            return name
     if start[:256].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return _(_WEB_PAGE)
-    return _("something else")
+        return _WEB_PAGE
+    return gettext_noop("something else")
 
 
 def _both(record: bytes, at: int) -> int:

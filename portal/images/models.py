@@ -55,6 +55,11 @@ class Image(models.Model):
         """Where the portal keeps the file."""
         return Path(settings.LIBRARY_DIR) / f"{self.id}.iso"
 
+    @property
+    def least_gib(self) -> int:
+        """The smallest whole number of GiB that a disk needs to begin as this image."""
+        return -(-self.virtual_bytes // 1024**3)
+
 
 class Upload(models.Model):
     """A file on its way in: how long it shall be and how much of it has arrived, both in bytes."""

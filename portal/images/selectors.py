@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.utils.translation import ngettext
 
 from portal.accounts.models import User
-from portal.images.models import Image, Upload
+from portal.images.models import Image, ImageKind, ImageState, Upload
+from portal.machines.models import Machine, Template
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,6 @@ class UploadState:
     upload: Upload | None
 
 
-def images_all() -> QuerySet[Image]:
-    """Every disc with who added it and `machine_count`, the machines that have it in a drive. One query."""
-    in_drives = Count("machines", distinct=True) + Count("second_in", distinct=True)
-    return Image.objects.select_related("added_by").annotate(machine_count=in_drives).order_by("name")
-
-
 def driver_disc(discs: Iterable[Image]) -> Image | None:
     """The newest disc with Windows' drivers for virtual hardware, as its name or its label says; None without one."""
     found = [disc for disc in discs if any(map(_is_of_drivers, (disc.name, disc.volume_label)))]
@@ -35,6 +31,51 @@ def driver_disc(discs: Iterable[Image]) -> Image | None:
 
 def _is_of_drivers(words: str) -> bool:
     return words.lower().startswith("virtio-win")
+
+
+def images_all() -> QuerySet[Image]:
+    """Every image with who added it and `use_count`: the drives it is in, the disks and templates that began as it. One query."""
+    counts = [
+        Subquery(
+            Image.objects.filter(pk=OuterRef("pk"))
+            .order_by()
+            .values("pk")
+            .annotate(n=Count(each))
+            .values("n")
+        )
+        for each in ("machines", "second_in", "disks", "bases")
+    ]
+    return (
+        Image.objects.select_related("added_by")
+        .annotate(use_count=counts[0] + counts[1] + counts[2] + counts[3])
+        .order_by("name")
+    )
+
+
+def discs_ready() -> QuerySet[Image]:
+    """What can be put into a drive."""
+    return Image.objects.filter(kind=ImageKind.DISC, state=ImageState.READY).order_by("name")
+
+
+def disks_ready() -> QuerySet[Image]:
+    """What a disk can begin as: looked at by a host, and sound."""
+    return Image.objects.filter(kind=ImageKind.DISK, state=ImageState.READY).order_by("name")
+
+
+def users_of(image: Image, user: User) -> list[str]:
+    """What stands in the way of the image's deletion: the person's own machines and templates by name, others' counted."""
+    machines = [*image.machines.all(), *image.second_in.all()]
+    machines += [disk.machine for disk in image.disks.select_related("machine")]
+    templates = [base.template for base in image.bases.select_related("template")]
+    mine, others = set[str](), set[object]()
+    found: list[Machine | Template] = [*machines, *templates]
+    for each in found:
+        if user.is_administrator or each.owner_id == user.pk:
+            mine.add(f"‘{each.name}’")
+        else:
+            others.add(each.pk)
+    words = ngettext("%(count)d of somebody else", "%(count)d of other people", max(len(others), 1))
+    return sorted(mine) + ([words % {"count": len(others)}] if others else [])
 
 
 def may_delete(user: User, image: Image) -> bool:

@@ -21,12 +21,12 @@ from django.db.models import ProtectedError
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from portal.accounts.models import User
 from portal.fleet.models import Host
-from portal.images import iso9660, parts, selectors
-from portal.images.models import Image, Upload
+from portal.images import checking, iso9660, parts, recognise, selectors
+from portal.images.models import Image, ImageKind, ImageState, Upload
+from portal.images.recognise import without_ending
 from portal.live import publish
 from portal.machines import dispatch
 from portal.refusal import Refused
@@ -93,8 +93,8 @@ def upload_append(*, owner: User, upload_id: UUID, offset: int, body: parts.Read
                 raise OffsetConflict(start)
             most = min(settings.UPLOAD_CHUNK_BYTES, upload.length_bytes - start)
             end = start + parts.append(file, body, at=start, most=most)
-            if start < iso9660.HEADER_BYTES <= end:
-                iso9660.check_header(file, size=upload.length_bytes)
+            if start < recognise.HEADER_BYTES <= end:
+                recognise.first_look(file, size=upload.length_bytes, name=upload.name)
             if end == upload.length_bytes:
                 return Arrived(end, _finish(upload, file))
             _advance(upload, end)
@@ -102,7 +102,7 @@ def upload_append(*, owner: User, upload_id: UUID, offset: int, body: parts.Read
         except Upload.DoesNotExist:  # cancelled meanwhile
             upload.path.unlink(missing_ok=True)
             raise
-        except iso9660.NotAnIso as refusal:
+        except (iso9660.NotAnIso, recognise.NotAnImage) as refusal:
             log.info("upload refused", upload=str(upload_id), name=upload.name, why=refusal.message)
             _remove(upload)
             raise
@@ -151,7 +151,7 @@ def image_add_file(
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise Refused(_("This is not a file."))
-        facts = iso9660.check(source, size=found.st_size)
+        recognise.recognise(source, size=found.st_size, name=path.name)
         part = Path(settings.UPLOAD_DIR) / f"{image_id}.part"
         parts.make_folder(part.parent)
         _require_room(part.parent, found.st_size)
@@ -160,12 +160,12 @@ def image_add_file(
                 digest = parts.copy(source, target, told=told)
                 size = target.tell()
                 # Once more on the copy: somebody may have written to the file meanwhile.
-                facts = iso9660.check(target, size=size)
+                facts = recognise.recognise(target, size=size, name=path.name)
             parts.give_to_owner_of(part.parent, part)
             image = Image(
                 id=image_id,
-                name=name_of(name or path.name),
-                volume_label=facts.label,
+                name=name_of(name) if name else without_ending(name_of(path.name)),
+                **_as(facts),
                 size_bytes=size,
                 sha256=digest,
                 added_by=added_by,
@@ -188,24 +188,42 @@ def image_delete(*, image: Image, by: User) -> None:
             transaction.on_commit(lambda: dispatch.forget_image(image_id, hosts))
             transaction.on_commit(publish.library_changed)
     except (ProtectedError, IntegrityError) as exc:
-        count = image.machines.count() + image.second_in.count() if image.pk else 1
-        words = ngettext(
-            "The disc is in the drive of a machine. Nothing was deleted: take it out there first.",
-            "The disc is in the drives of %(count)d machines. Nothing was deleted: take it out there first.",
-            max(count, 1),
-        )
-        raise Refused(words % {"count": count}) from exc
-    log.info("disc deleted", image=str(image_id), by=by.pk)
+        users = ", ".join(selectors.users_of(Image(pk=image_id), by))
+        if image.kind == ImageKind.DISC:
+            words = _(
+                "The disc is in the drive of a machine: %(users)s. Nothing was deleted: take it out there first."
+            )
+        else:
+            words = _(
+                "Disks began as this image and stand on it: %(users)s. Nothing was deleted: delete those first."
+            )
+        raise Refused(words % {"users": users}) from exc
+    log.info("image deleted", image=str(image_id), by=by.pk)
+
+
+def image_change(image: Image, *, by: User) -> None:
+    """Keep what a person says of an image, already checked by its form."""
+    with transaction.atomic():
+        image.save(update_fields=["name", "system", "version", "is_cloud"])
+        transaction.on_commit(publish.library_changed)
+    log.info("image changed", image=str(image.pk), by=by.pk)
 
 
 def name_of(filename: str) -> str:
-    """A disc's name from what its file was called somewhere: no folders, no .iso, visible characters, not too long."""
+    """A disc's name from what its file was called somewhere: no folders, visible characters, not too long."""
     last = filename.replace("\\", "/").rsplit("/", 1)[-1]
     visible = "".join(" " if unicodedata.category(each)[0] in "CZ" else each for each in last)
     name = " ".join(visible.split())
-    if name.lower().endswith(".iso"):
-        name = name[:-4].rstrip()
+    stem, dot, ending = name.rpartition(".")
+    if len(name) > _LONGEST_NAME and dot and len(ending) < 8:  # the ending says what it is
+        return stem[: _LONGEST_NAME - len(ending) - 1].rstrip() + dot + ending
     return name[:_LONGEST_NAME].rstrip() or _("Disc")
+
+
+def _as(found: recognise.Recognised) -> dict[str, str]:
+    """The fields of what was recognised: a disk image is looked at by a host before it is ready."""
+    state = ImageState.READY if found.kind is ImageKind.DISC else ImageState.CHECKING
+    return {"kind": found.kind, "volume_label": found.label, "state": state}
 
 
 def _join(upload: Upload, file: FileIO) -> int:
@@ -230,11 +248,11 @@ def _finish(upload: Upload, file: FileIO) -> Image:
     The row's offset stays before the last bytes until the disc is in the library: whoever comes back after a crash
     sends those again, and everything here happens anew.
     """
-    facts = iso9660.check(file, size=upload.length_bytes)
+    facts = recognise.recognise(file, size=upload.length_bytes, name=upload.name)
     image = Image(
         id=upload.pk,
-        name=upload.name,
-        volume_label=facts.label,
+        name=without_ending(upload.name) or _("Image"),
+        **_as(facts),
         size_bytes=upload.length_bytes,
         sha256=parts.sha256(file),
         added_by=upload.owner,
@@ -270,6 +288,8 @@ def _write_row(image: Image, upload: Upload | None) -> bool:
     try:
         with transaction.atomic():
             image.save(force_insert=True)
+            if image.state == ImageState.CHECKING:
+                checking.begin(image)
             if upload is not None and not Upload.objects.filter(pk=upload.pk).delete()[0]:
                 raise Upload.DoesNotExist
             transaction.on_commit(publish.library_changed)

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", views.library, name="library"),
     path("uploads/", tus.uploads, name="uploads"),
     path("uploads/<uuid:upload_id>/", tus.upload, name="upload"),
+    path("<uuid:image_id>/edit/", views.image_edit, name="edit"),
     path("<uuid:image_id>/delete/", views.image_delete, name="delete"),
     path("<uuid:image_id>/file/", views.image_file, name="file"),
 ]

@@ -13,11 +13,13 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
 from portal.images import selectors, services
-from portal.images.models import Image
+from portal.images.forms import ImageForm
+from portal.images.models import Image, ImageKind
+from portal.images.recognise import DISK_ENDINGS
 from portal.images.streaming import file_response
 from portal.refusal import Refused
 from workers.contract.tokens import Purpose, TokenError, subject_of
@@ -30,16 +32,32 @@ log = structlog.get_logger()
 def library(request: HttpRequest) -> HttpResponse:
     """All discs, and the place to add one. Three queries."""
     user = cast(User, request.user)
+    rows = list(selectors.images_all())
+    mine = {image.pk for image in rows if selectors.may_delete(user, image)}
     context = {
-        "images": [
-            {"image": image, "may_delete": selectors.may_delete(user, image)}
-            for image in selectors.images_all()
-        ],
+        "discs": [image for image in rows if image.kind == ImageKind.DISC],
+        "disks": [image for image in rows if image.kind == ImageKind.DISK],
+        "mine": mine,
+        "endings": ",".join((".iso", *DISK_ENDINGS)),
         "uploads": selectors.uploads_of(user),
         "chunk_bytes": settings.UPLOAD_CHUNK_BYTES,
         "largest_bytes": settings.UPLOAD_LARGEST_BYTES,
     }
     return render(request, "images/library.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def image_edit(request: HttpRequest, image_id: UUID) -> HttpResponse:
+    """The name, system and version of an image."""
+    image = get_object_or_404(Image, pk=image_id)
+    if not selectors.may_delete(cast(User, request.user), image):
+        raise Http404
+    form = ImageForm(request.POST or None, instance=image)
+    if request.method == "POST" and form.is_valid():
+        services.image_change(form.save(commit=False), by=cast(User, request.user))
+        return redirect("images:library")
+    status = 422 if form.errors else 200
+    return render(request, "images/edit.html", {"form": form, "image_id": image_id}, status=status)
 
 
 @require_POST

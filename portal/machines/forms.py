@@ -9,8 +9,8 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.images.models import Image, ImageKind, ImageState
-from portal.images.selectors import driver_disc
+from portal.images.models import Image
+from portal.images.selectors import discs_ready, disks_ready, driver_disc
 from portal.machines.drives import Drive
 from portal.machines.flavours import CUSTOM, FLAVOURS, flavour
 from portal.machines.kinds import BUS_WORDS, CARD_WORDS, FIRMWARE_WORDS, PRESETS, is_small_for_windows
@@ -73,6 +73,13 @@ class NewMachineForm(forms.Form):
         empty_label=gettext_lazy("No disc"),
         label=gettext_lazy("What to install"),
         error_messages={"invalid_choice": gettext_lazy("That disc is no longer in the library.")},
+    )
+    image_disk = forms.ModelChoiceField(
+        queryset=Image.objects.none(),
+        required=False,
+        empty_label=gettext_lazy("An empty disk"),
+        label=gettext_lazy("Start from a disk image"),
+        error_messages={"invalid_choice": gettext_lazy("That disk image cannot be used any more.")},
     )
     size = forms.ChoiceField(
         choices=_SIZES,
@@ -150,8 +157,9 @@ class NewMachineForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         private = private_network()
-        ready = Image.objects.filter(kind=ImageKind.DISC, state=ImageState.READY)
+        ready = discs_ready()
         _choice(self, "disc").queryset = ready
+        _choice(self, "image_disk").queryset = disks_ready()
         _choice(self, "network").queryset = Network.objects.all()
         self.fields["network"].initial = private.pk
         self.discs = {str(image.pk): image for image in ready.order_by("name")}
@@ -218,6 +226,7 @@ class NewMachineForm(forms.Form):
             firmware=Firmware(data["firmware"] or preset.firmware),
             tpm=data["tpm"] == "yes" if data["tpm"] else preset.tpm,
             second_image=second,
+            image_disk=data["image_disk"],
         )
 
 
@@ -231,7 +240,7 @@ class InsertDiscForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _choice(self, "disc").queryset = Image.objects.all()
+        _choice(self, "disc").queryset = discs_ready()
 
 
 def _choice(form: forms.Form, name: str) -> forms.ModelChoiceField[Any]:

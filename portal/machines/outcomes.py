@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from portal.activity.models import Kind, Operation
 from portal.backups.services import settle_backup, settle_delete, settle_verify
+from portal.images.checking import settle_check
 from portal.machines.freezing import settle_forget, settle_freeze
 from portal.machines.moving import settle_move
 from workers.contract.messages import Progress
@@ -20,6 +21,7 @@ OUTCOMES: dict[Kind, Outcome] = {
     Kind.MOVE_DISK: settle_move,
     Kind.FREEZE: settle_freeze,
     Kind.FORGET_BASE: settle_forget,
+    Kind.CHECK_IMAGE: settle_check,
 }
 
 

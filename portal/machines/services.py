@@ -13,7 +13,7 @@ from portal.activity.models import CANCELLABLE, OPEN_STATES, Kind, Operation
 from portal.fleet.models import Host
 from portal.fleet.placement import Candidate, Needs, NoRoom, features_of, place
 from portal.fleet.selectors import candidates, hosts_alive
-from portal.images.models import Image
+from portal.images.models import Image, ImageKind, ImageState
 from portal.machines.asking import change, is_starting, record, refuse_while_copied, running, wanted
 from portal.machines.drives import Drive, has_second_drive
 from portal.machines.models import Disk, Machine, Nic
@@ -22,6 +22,7 @@ from portal.networks.services import free_address, new_mac
 from portal.refusal import Refused
 from workers.contract.messages import Observed
 from workers.contract.spec import (
+    GIB,
     MIB,
     BootFrom,
     DiskBus,
@@ -59,6 +60,8 @@ class MachineWish:
     firmware: Firmware = Firmware.BIOS
     tpm: bool = False
     second_image: Image | None = None
+    image_disk: Image | None = None
+    """The image that the disk begins as; None: an empty disk."""
 
 
 def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Operation:
@@ -73,6 +76,7 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 Needs(wish.cpus, wish.memory_mib, fixed_mib + 64, features_of(wish.firmware, tpm=wish.tpm))
             )
             host = Host.objects.get(pk=chosen.host_id)
+            _refuse_small_disk(wish)
             machine = Machine.objects.create(
                 owner=owner,
                 host=host,
@@ -95,6 +99,7 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 size_bytes=wish.disk_bytes,
                 kind=wish.disk_kind,
                 bus=wish.disk_bus,
+                image=wish.image_disk,
             )
             Nic.objects.create(
                 machine=machine,
@@ -108,6 +113,19 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
             return record(machine, Kind.CREATE, requested_by)
     except IntegrityError as exc:  # somebody was quicker with the name, the address or the disc's deletion
         raise Refused(_("Something changed at the same moment. Nothing was made: please try again.")) from exc
+
+
+def _refuse_small_disk(wish: MachineWish) -> None:
+    """A disk that begins as an image has room for it. Raises Refused."""
+    image = wish.image_disk
+    if image is None:
+        return
+    if image.kind != ImageKind.DISK or image.state != ImageState.READY:
+        raise Refused(_("That disk image cannot be used."), "image_disk")
+    if wish.disk_bytes < image.virtual_bytes:
+        least = -(-image.virtual_bytes // GIB)
+        words = _("“%(name)s” needs a disk of at least %(least)d GB.")
+        raise Refused(words % {"name": image.name, "least": least}, "disk_gib")
 
 
 def machine_start(*, machine: Machine, by: User) -> Operation:

@@ -52,6 +52,8 @@ function review() {
   custom.hidden = !isCustom;
   show("name", form.elements.name.value.trim());
   show("disc", form.elements.disc.selectedOptions[0]?.textContent.trim());
+  const image = form.elements.image_disk.selectedOptions[0];
+  show("image_disk", image?.textContent.trim());
   const own = `${form.elements.cpus.value || "?"} CPU, ${form.elements.memory_gib.value || "?"} GB`;
   show("size", isCustom ? `${size.dataset.words}: ${own}` : size?.dataset.words);
   show("disk", disk.value ? `${disk.value} GB, ${checked("disk_kind")?.dataset.words ?? ""}` : "");
@@ -65,6 +67,9 @@ form.addEventListener("input", (event) => {
   if (event.target.name === "guest") suggestSize(event.target);
   if (event.target.name === "size") sizeTouched = true;
   if (event.target.name === "size" && event.target.dataset.disk && !diskTouched) disk.value = event.target.dataset.disk;
+  // A disk never has less room than the image that it begins as.
+  const least = Number(form.elements.image_disk.selectedOptions[0]?.dataset.leastGib ?? 0);
+  if (event.target.name !== "disk_gib" && Number(disk.value) < least) disk.value = least;
   review();
 });
 // A page that comes back by the browser's Back has its fields filled in only now.

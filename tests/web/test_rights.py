@@ -101,6 +101,7 @@ RULES: dict[str, Rule] = {
     "images:delete": change(
         302, 302, 302, 302
     ),  # a disc is everybody's to see; who may not delete it is told so
+    "images:edit": page(302, 404, 200, 200),
     "images:file": reading(401, 401, 401, 401),  # for hosts, which show a token
     "fleet:list": reading(302, 404, 404, 200),
     "fleet:detail": reading(302, 404, 404, 200),
@@ -131,7 +132,7 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
     upload = Upload.objects.create(owner=ann, name="netinst", length_bytes=100)
     arguments: dict[str, dict[str, Any]] = {name: {"machine_id": running.pk} for name in OF_A_MACHINE}
     arguments["images:upload"] = {"upload_id": upload.pk}
-    arguments["images:delete"] = arguments["images:file"] = {"image_id": image.pk}
+    arguments["images:delete"] = arguments["images:edit"] = arguments["images:file"] = {"image_id": image.pk}
     arguments["machines:move-disk"]["disk_id"] = running.disks.get().pk
     template = Template.objects.create(
         owner=ann, host=running.host, name="base", hardware=spec_of(running).model_dump(mode="json")

@@ -16,7 +16,7 @@ from portal.backups.selectors import of_deleted_machines
 from portal.fleet.selectors import candidates, hosts_alive
 from portal.fleet.words import emulated_notice
 from portal.images.models import Image
-from portal.images.selectors import driver_disc
+from portal.images.selectors import discs_ready, disks_ready, driver_disc
 from portal.machines import selectors, services
 from portal.machines.drives import drives_of
 from portal.machines.flavours import FLAVOURS
@@ -91,6 +91,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
             "memory_mib": WINDOWS_MEMORY_MIB,
             "disk_gib": WINDOWS_DISK_BYTES // GIB,
         },
+        "disk_images": disks_ready(),
         "emulated_notice": notices[0] if notices and all(notices) else "",
         "no_host": not room,
         "largest": {"cpus": most_cpus, "memory_gib": most_memory_mib / 1024},
@@ -107,7 +108,7 @@ def machine_detail(request: HttpRequest, machine_id: UUID) -> HttpResponse:
         "guest": guest_of(machine, nics),
         "ssh_command": ssh_command(machine, nics),
         "disks": list(machine.disks.all()),
-        "images": Image.objects.order_by("name"),
+        "images": discs_ready(),
         "drives": drives_of(machine, is_off=machine.observed == Observed.OFF),
         "firmware": firmware_card(machine),
         "hood": machine.under_the_hood,

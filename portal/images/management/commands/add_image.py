@@ -9,15 +9,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
-from portal.images.models import Image
+from portal.images.models import Image, ImageState
 from portal.images.services import image_add_file
 from portal.refusal import Refused
 
 
 class Command(BaseCommand):
-    """Copies and checks a disc image; the file itself stays where it is."""
+    """Copies and checks a disc or the image of a disk; the file itself stays where it is."""
 
-    help = "Copies an ISO 9660 image into the library, where every signed-in person can use it."
+    help = "Copies an ISO file or a disk image (qcow2, raw, VMDK, VDI, VHDX, OVA) into the library, where everybody can use it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """PATH [--name NAME] [--if-absent]."""
@@ -40,6 +40,10 @@ class Command(BaseCommand):
             raise CommandError(f"{path}: {refusal.message}") from refusal
         except OSError as exc:
             raise CommandError(f"{path}: {exc.strerror}") from exc
+        if image.state == ImageState.CHECKING:
+            self.stdout.write(
+                _("A host looks at it before it can be used; the page Discs says how that ends.")
+            )
         words = _("Added ‘%(name)s’ (%(size)s, label %(label)s) to the library.")
         facts = {
             "name": image.name,
