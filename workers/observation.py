@@ -9,7 +9,7 @@ from workers.contract.acts import Act, FreezeDisks
 from workers.contract.disks import ImageOrigin
 from workers.contract.messages import EndReason, MachineObserved, Observed, Progress, UnderTheHood
 from workers.contract.spec import MachineSpec, Power, StopMode
-from workers.host import firewall, imagebases, networks, processes, tpm, wishes
+from workers.host import course, firewall, imagebases, networks, processes, saved, tpm, wishes
 from workers.host.boot import boot_id
 from workers.host.files import tail
 from workers.host.made import Spot, base_wanted, made_disks, note_unnoted
@@ -18,6 +18,9 @@ from workers.plan.names import MachineFolder, tap_name
 from workers.plan.steps import Found
 from workers.this_host import Host, PlaceMissing
 
+_FAULTS = ("io-error", "guest-panicked", "internal-error", "watchdog")
+"""The states of qemu in which a machine stands still although nobody wished it (QMP RunState)."""
+_PASSING = ("save-vm", "restore-vm")
 _LOG_TAIL_BYTES = 32 * 1024
 
 
@@ -30,11 +33,20 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None =
     """
     record = processes.launched(folder)
     running_run = None
+    status = "running"
     if processes.runs(folder):
         if _is_its_own(host, spec, folder):
             running_run = int(record.get("run", 0))
+            if not _is_ended_anyway(spec):
+                status = processes.status(folder, host.monitors)
         else:
             processes.kill(folder, spec.machine_id, host.monitors)
+    kept = saved.saved(folder)
+    if running_run is not None and kept is not None and status == "inmigrate":
+        processes.kill(folder, spec.machine_id, host.monitors)  # half awake: whoever woke it was killed
+        running_run = None
+    if running_run is not None and kept is not None and status == "running":
+        saved.discard(folder)  # older than the machine
     over = wishes.ended(folder)
     missing, moved = _disks(host, spec, folder, act)
     return Found(
@@ -46,6 +58,8 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None =
         running_second_disc=record.get("second_disc"),
         ended_run=over.run if over else None,
         seed_missing=spec.seed is not None and not folder.seed_file.exists(),
+        paused=running_run is not None and status not in ("running", *_FAULTS, *_PASSING),
+        saved_run=kept.run if kept is not None and running_run is None else None,
     )
 
 
@@ -89,9 +103,13 @@ def _is_its_own(host: Host, spec: MachineSpec, folder: MachineFolder) -> bool:
     try:
         return processes.answers(folder, spec.machine_id, host.monitors)
     except MonitorError:
-        if spec.power is Power.RUNNING or (spec.power is Power.OFF and spec.stop_mode is StopMode.ASK):
+        if not _is_ended_anyway(spec):
             raise
         return True  # a step that ends it comes next, whatever it says
+
+
+def _is_ended_anyway(spec: MachineSpec) -> bool:
+    return spec.power is Power.GONE or (spec.power is Power.OFF and spec.stop_mode is StopMode.FORCE)
 
 
 def settle_ended(
@@ -110,7 +128,7 @@ def settle_ended(
         return
     over = wishes.ended(folder)
     run = int(record.get("run", 0))
-    if over is None or over.run < run:
+    if saved.saved(folder) is None and (over is None or over.run < run):
         words = processes.exit_words(folder, machine_id)
         got_up_since_boot = folder.pid_file.exists() and record.get("boot") == boot_id()
         found = EndReason.PERSON if folder.intent_file.exists() else reason
@@ -127,6 +145,8 @@ def observe(
     folder = host.folder(machine_id)
     wish = wishes.newest_wish(folder)
     sequence = host.next_sequence()
+    # Before the look at the machine: an operation that ends meanwhile is not told of beside what was before it.
+    operation = operation or wishes.handled(folder)
     if wish is None:
         return MachineObserved(
             host=host.config.name,
@@ -138,10 +158,11 @@ def observe(
         )
     spec, record = wish.spec, processes.launched(folder)
     runs = processes.runs(folder)
-    over = wishes.ended(folder)
-    reason = (
-        None if runs else (over.reason if over else EndReason.HOST if record else EndReason.NEVER_STARTED)
-    )
+    kept = None if runs else saved.saved(folder)
+    over = wishes.ended(folder) if kept is None else None
+    reason = EndReason.HOST if record else EndReason.NEVER_STARTED
+    goes = course.of(folder)
+    stands_still = runs and goes.paused_for is not None
     accelerator = str(record.get("accelerator", "")) or None
     hood = None
     if not brief:
@@ -159,13 +180,23 @@ def observe(
         machine_id=machine_id,
         generation=spec.generation,
         sequence=sequence,
-        run=int(record.get("run", 0)),
-        power=Observed.RUNNING if runs else Observed.OFF,
-        reason=reason,
+        run=kept.run if kept else int(record.get("run", 0)),
+        power=(
+            Observed.PAUSED
+            if stands_still
+            else Observed.RUNNING
+            if runs
+            else Observed.SAVED
+            if kept
+            else Observed.OFF
+        ),
+        paused_for=goes.paused_for if stands_still else None,
+        reason=None if runs or kept else over.reason if over else reason,
+        guest_resets=goes.guest_resets if runs else 0,
         exit_detail=over.detail if over and not runs else "",
         agent=host.agent_facts(machine_id) if runs else None,
         accelerator=accelerator if runs else None,
         nics=networks.nic_facts(host.config, spec),
-        operation=operation or wishes.handled(folder),
+        operation=operation,
         under_the_hood=hood,
     )

@@ -16,6 +16,7 @@ from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.jobs import Facts
 from workers.contract.messages import (
     ApplyMachine,
+    EndReason,
     ErrorReport,
     OperationState,
     Progress,
@@ -23,11 +24,12 @@ from workers.contract.messages import (
     StepReport,
     StepState,
 )
-from workers.contract.spec import Power
+from workers.contract.spec import Autostart, Power
 from workers.effects import freezing
 from workers.effects.table import EFFECTS
 from workers.effects.work import Superseded, Work
-from workers.host import processes, wishes
+from workers.host import processes, saved, wishes
+from workers.host.boot import boot_id, was_rebooted
 from workers.host.locks import locked
 from workers.killpoints import reached
 from workers.observation import find, observe, settle_ended
@@ -163,9 +165,10 @@ def _tell(host: Host, machine_id: UUID, end: Progress | None = None) -> None:
 def resume(host: Host) -> list[ApplyMachine]:
     """The wishes to apply when a worker starts: what was begun and not ended, and what should run and does not."""
     begun = []
+    rebooted = was_rebooted(host.config.state)
     for path in sorted(host.config.state.machines.glob("*/")):
         try:
-            wish = _to_resume(host, MachineFolder(path))
+            wish = _to_resume(host, MachineFolder(path), rebooted=rebooted)
         except Exception:  # one machine that cannot be looked at keeps no other from going on
             log.exception("not taken up again", folder=str(path))
             continue
@@ -174,7 +177,7 @@ def resume(host: Host) -> list[ApplyMachine]:
     return begun
 
 
-def _to_resume(host: Host, folder: MachineFolder) -> ApplyMachine | None:
+def _to_resume(host: Host, folder: MachineFolder, *, rebooted: bool) -> ApplyMachine | None:
     wish = wishes.newest_wish(folder)
     if wish is None:
         return None
@@ -184,12 +187,20 @@ def _to_resume(host: Host, folder: MachineFolder) -> ApplyMachine | None:
     with locked(folder.apply_lock):
         settle_ended(host, folder, wish.spec.machine_id)
     record = processes.launched(folder)
-    if wish.spec.power is Power.GONE or processes.runs(folder) or wishes.ended(folder) or not record:
+    if wish.spec.power is Power.GONE or processes.runs(folder) or saved.saved(folder):
+        return None
+    over, run = wishes.ended(folder), int(record.get("run", 0))
+    if over is not None or not record:
+        if wish.spec.autostart is not Autostart.ALWAYS or not rebooted:
+            return None
+        run = max(wish.spec.run, run, over.run if over else 0) + 1
+    elif wish.spec.autostart is Autostart.NEVER and record.get("boot") != boot_id():
+        wishes.remember_ended(folder, wishes.Ended(run, EndReason.HOST, ""))
         return None
     # It neither ended by itself nor by a person's wish, so the host ended it: what ran then is to run again, also where
     # the last wish (to shut down, say) had failed.
-    changes: dict[str, Any] = {"power": Power.RUNNING, "run": max(wish.spec.run, int(record.get("run", 0)))}
-    if wish.spec.disc and str(wish.spec.disc.image_id) != record.get("disc"):
+    changes: dict[str, Any] = {"power": Power.RUNNING, "run": max(wish.spec.run, run)}
+    if record and wish.spec.disc and str(wish.spec.disc.image_id) != record.get("disc"):
         changes["disc"] = None  # it never came into the drive, and may be what had failed
     if wish.spec.second_disc and str(wish.spec.second_disc.image_id) != record.get("second_disc"):
         changes["second_disc"] = None

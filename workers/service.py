@@ -17,6 +17,7 @@ from workers.guests import Guests
 from workers.host import wishes
 from workers.host.backup_places import place_facts
 from workers.host.blocks import remove_left_copiers
+from workers.host.boot import note_boot
 from workers.host.disks import takes_direct_io
 from workers.host.facts import host_facts, host_usage
 from workers.host.monitor import MonitorLoop
@@ -25,6 +26,7 @@ from workers.host.probe import cached_probe
 from workers.observation import observe
 from workers.operations import apply, resume
 from workers.plan.names import MachineFolder
+from workers.recovery import go_on_where_room_came
 from workers.reporting import Reporter
 from workers.this_host import Host
 from workers.watcher import Watcher
@@ -64,6 +66,7 @@ class HostService:
         self._stop = threading.Event()
         self._facts: HostFacts | None = None
         self._hood: dict[UUID, tuple[float, float]] = {}
+        self._recovery: Future[None] | None = None
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
@@ -71,6 +74,7 @@ class HostService:
         self._watcher.watch_all()
         for message in resume(self.host):
             self._pool.submit(self._resume, message)
+        note_boot(self.config.state)
         self._heart.start()
 
     def close(self) -> None:
@@ -151,5 +155,7 @@ class HostService:
                 self._reporter.send(self.heartbeat())
             except Exception:
                 log.exception("heartbeat")
+            if self._recovery is None or self._recovery.done():
+                self._recovery = self._pool.submit(go_on_where_room_came, self.host)
             # Told soon after the probe has ended; otherwise at the usual pace.
             self._stop.wait(HEARTBEAT_SECONDS if self._probe.done() else 0.5)

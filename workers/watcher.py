@@ -13,8 +13,9 @@ import structlog
 from qemu.qmp import QMPClient, QMPError
 
 from workers.contract.messages import EndReason
+from workers.follower import Follower
 from workers.guests import Guests
-from workers.host import processes, wishes
+from workers.host import course, processes, wishes
 from workers.host.agent import chardev_is_open
 from workers.host.locks import locked, wait_free
 from workers.observation import observe, settle_ended
@@ -69,7 +70,10 @@ class Watcher:
             self._guests.port_changed(
                 machine_id, is_open=chardev_is_open(await client.execute("query-chardev"))
             )
+            follower = Follower(self._host, machine_id, folder)
+            await follower.begin(client)
             async for event in _events_until_the_end(client):
+                await follower.take(client, event)
                 if event["event"] == "SHUTDOWN":
                     by_guest = cast(dict[str, Any], event["data"])["guest"]
                     reason = EndReason.GUEST if by_guest else EndReason.PERSON
@@ -93,6 +97,7 @@ class Watcher:
         if not wait_free(folder.life_lock, seconds=5):
             self.watch(machine_id)
             return
+        course.forget(folder)
         if not folder.root.exists():
             return
         with (

@@ -41,6 +41,9 @@ _EXT4_MODULES = (*_MODULES, "crc16", "mbcache", "jbd2", "crc32c_generic", "ext4"
 WITH_EXT4 = Kernel("linux-image-cloud-amd64", _EXT4_MODULES, CACHE / "ext4")
 """Has a filesystem that tells its disk what is no longer needed."""
 
+WITH_PANIC = Kernel("linux-image-cloud-amd64", (*_MODULES, "pvpanic", "pvpanic-mmio"), CACHE / "panic")
+"""Tells its machine when it crashes."""
+
 OLD_HARDWARE = Kernel("linux-image-amd64", _OLD_MODULES, CACHE / "full")
 """Knows real hardware of old and nothing of virtio: the cloud kernel has neither AHCI nor e1000."""
 

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def small_disk(folder: Path, *, mib: int) -> Iterator[None]:
+    """`folder` is a disk of its own, of so many MiB."""
+    folder.mkdir()
+    subprocess.run(
+        ("mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=755", "offshoot-test", str(folder)), check=True
+    )
+    try:
+        yield
+    finally:
+        subprocess.run(("umount", str(folder)), check=True, timeout=30)
 
 
 @contextmanager

@@ -23,6 +23,12 @@ class Reset(Message):
     kind: Literal["reset"] = "reset"
 
 
+class Resume(Message):
+    """Let a machine go on that stands still for a fault: its disk failed or was full, its system crashed."""
+
+    kind: Literal["resume"] = "resume"
+
+
 class TakeSnapshot(Message):
     """Keep the machine's disks (all at the same instant), firmware settings and, where it runs and `memory`, its memory."""
 
@@ -86,6 +92,7 @@ class SetPassword(Message):
 
 Act = Annotated[
     Reset
+    | Resume
     | TakeSnapshot
     | RevertToSnapshot
     | DeleteSnapshot

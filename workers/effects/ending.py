@@ -8,7 +8,7 @@ from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.messages import EndReason
 from workers.effects.guest import its_agent_shuts_it_down
 from workers.effects.work import Work
-from workers.host import networks, pools, processes
+from workers.host import networks, pools, processes, saved
 from workers.host.files import write_json
 from workers.host.monitor import MonitorError
 from workers.observation import settle_ended
@@ -44,7 +44,8 @@ def ask_guest(work: Work) -> None:
 
 
 def stop(work: Work) -> None:
-    """Pull the plug."""
+    """Pull the plug. Memory that a killed worker left saved beside the living machine goes too."""
+    saved.discard(work.folder)
     write_json(work.folder.intent_file, {"generation": work.spec.generation})
     processes.kill(work.folder, work.spec.machine_id, work.host.monitors)
     settle_ended(work.host, work.folder, work.spec.machine_id, EndReason.PERSON)

@@ -14,6 +14,8 @@ from workers.effects import (
     importing,
     launching,
     making,
+    power,
+    saving,
 )
 from workers.effects.work import Effect
 
@@ -32,6 +34,12 @@ EFFECTS: dict[Step, Effect] = {
     Step.STOP: ending.stop,
     Step.REMOVE: ending.remove,
     Step.SET_PASSWORD: guest.set_password,
+    Step.PAUSE: power.pause,
+    Step.RESUME: power.resume,
+    Step.RESET: power.reset,
+    Step.SAVE: saving.save,
+    Step.WAKE: saving.wake,
+    Step.DISCARD_SAVED: saving.discard_saved,
 }
 
 making.ORIGINS["backup"] = backup_jobs.from_backup

@@ -161,6 +161,26 @@ class MachineFolder:
         """What the running qemu was started with."""
         return self.root / "launched.json"
 
+    @property
+    def course_file(self) -> Path:
+        """How the present run goes: why it stands still, how often its guest restarted itself."""
+        return self.root / "course.json"
+
+    @property
+    def saved_file(self) -> Path:
+        """What the saved memory belongs to; there is none without it."""
+        return self.root / "saved.json"
+
+    @property
+    def memory_file(self) -> Path:
+        """The memory of a hibernated machine."""
+        return self.root / "memory.saved"
+
+    @property
+    def memory_draft(self) -> Path:
+        """The same while it is being written."""
+        return self.root / "memory.saved.part"
+
 
 @dataclass(frozen=True)
 class StateFolder:
@@ -187,6 +207,11 @@ class StateFolder:
     def networks(self) -> Path:
         """One folder a network."""
         return self.root / "networks"
+
+    @property
+    def boot_file(self) -> Path:
+        """The boot of the host that a worker has seen last."""
+        return self.root / "boot"
 
     @property
     def tombstones(self) -> Path:

@@ -10,6 +10,7 @@ from workers.contract.spec import MachineSpec, Power, StopMode
 
 ACT_STEPS: dict[str, tuple[Step, ...]] = {
     "reset": (Step.RESET,),
+    "resume": (Step.RESUME,),
     "take_snapshot": (Step.TAKE_SNAPSHOT,),
     "revert_to_snapshot": (Step.REVERT_TO_SNAPSHOT,),
     "delete_snapshot": (Step.DELETE_SNAPSHOT,),
@@ -38,16 +39,24 @@ class Found:
     running_second_disc: str | None = None
     images_missing: bool = False
     seed_missing: bool = False
+    paused: bool = False
+    """It stands still because it was told to; one that a fault made stand still goes on only when told so by an act."""
+    saved_run: int | None = None
+    """The run whose memory is saved while no qemu lives."""
 
 
 def steps_for(spec: MachineSpec, found: Found, act: Act | None = None) -> tuple[Step, ...]:
     """The steps from `found` to `spec`, then those of the act; empty where there is nothing to do."""
-    return (*_to_match(spec, found), *(ACT_STEPS[act.kind] if act else ()))
+    steps = _to_match(spec, found)
+    return (*steps, *(step for step in (ACT_STEPS[act.kind] if act else ()) if step not in steps))
 
 
 def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
     runs = found.running_run is not None
-    stop = (Step.ASK_GUEST,) if spec.stop_mode is StopMode.ASK else (Step.STOP,)
+    resume = (Step.RESUME,) if found.paused else ()
+    # A guest that stands still hears nobody.
+    stop = (*resume, Step.ASK_GUEST) if spec.stop_mode is StopMode.ASK else (Step.STOP,)
+    discard = (Step.DISCARD_SAVED,) if found.saved_run is not None else ()
     if spec.power is Power.GONE:
         return ((Step.STOP,) if runs else ()) + (Step.REMOVE,)
     # A disk that is moved waits until the machine is off: nobody may write to it meanwhile.
@@ -57,18 +66,33 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
         *((Step.MAKE_DISKS,) if found.disks_missing else ()),
     )
     if spec.power is Power.OFF:  # ended first: a disk that is lost keeps no machine from being cut off
-        return (*(stop if runs else ()), *make_disks)
+        return (*(stop if runs else ()), *discard, *make_disks)
+    if spec.power is Power.SAVED:
+        return () if found.saved_run is not None else (Step.SAVE,)
     if found.running_run is not None and found.running_run >= spec.run:
         wanted = [str(disc.image_id) if disc else None for disc in (spec.disc, spec.second_disc)]
         in_drives = [found.running_disc, found.running_second_disc]
-        if wanted == in_drives:
-            return ()
         comes = any(new and new != old for new, old in zip(wanted, in_drives, strict=True))
-        return (*((Step.FETCH_DISC,) if comes else ()), Step.CHANGE_DISC)
+        change_discs = (*((Step.FETCH_DISC,) if comes else ()), Step.CHANGE_DISC)
+        pause = () if found.paused else (Step.PAUSE,)
+        return (
+            *(change_discs if wanted != in_drives else ()),
+            *(pause if spec.power is Power.PAUSED else resume),
+        )
+    if found.saved_run is not None and found.saved_run >= spec.run:
+        # It goes on with the hardware that it was saved with.
+        if spec.power is Power.PAUSED:
+            return ()
+        return (
+            *((Step.FETCH_DISC,) if spec.disc or spec.second_disc else ()),
+            *((Step.PREPARE_NETWORK,) if spec.nics else ()),
+            Step.WAKE,
+        )
     if not runs and found.ended_run is not None and found.ended_run >= spec.run:
         return make_disks
     return (
         *(stop if runs else ()),
+        *discard,
         *((Step.FETCH_DISC,) if spec.disc or spec.second_disc else ()),
         *make_disks,
         *((Step.MAKE_SEED,) if found.seed_missing else ()),
