@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.activity.errors import ErrorWords, words_for
 from portal.activity.models import Operation
-from workers.contract.messages import OperationState, Step
+from workers.contract.messages import ASK_SECONDS, OperationState, Step, StepState
 
 STEP_LABELS: dict[Step, str | Promise] = {
     Step.FETCH_DISC: _("Disc fetched from the library"),
@@ -111,6 +111,14 @@ def shown(operation: Operation, *, requested_by: str = "", is_cancelled: bool = 
         or (operation.requested_by.get_username() if operation.requested_by else ""),
         is_overdue=operation.is_open and operation.sent_at is None,
     )
+
+
+def seconds_left(operation: Operation) -> int | None:
+    """How long a guest still has to shut down; None where none is being asked."""
+    for raw in operation.steps:
+        if raw["step"] == Step.ASK_GUEST and raw["state"] == StepState.RUNNING:
+            return max(0, int(ASK_SECONDS * (100 - int(raw.get("percent", 0))) / 100))
+    return None
 
 
 def _step(raw: dict[str, object]) -> ShownStep:

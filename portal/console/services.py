@@ -24,7 +24,7 @@ def ticket_issue(*, user: User, session_key: str, machine: Machine) -> str:
     """A ticket for one look at the machine's screen; what is stored is its hash. Raises Refused."""
     if machine.host.is_silent:
         raise Refused(_("The machine's host cannot be reached now. The console opens when it is back."))
-    if machine.observed != Observed.RUNNING:
+    if machine.observed not in (Observed.RUNNING, Observed.PAUSED):
         raise Refused(_("The machine is not running, so it has no screen now."))
     ticket = secrets.token_urlsafe(32)
     ConsoleTicket.objects.create(

@@ -29,8 +29,9 @@ def hosts_alive() -> QuerySet[Host]:
 
 def candidates() -> list[Candidate]:
     """The living hosts as placement sees them, less the memory that their machines were promised. One query."""
-    is_wanted = Q(machines__power=Power.RUNNING)
-    is_to_come = is_wanted & ~Q(machines__observed=Observed.RUNNING)
+    # A hibernated machine takes none.
+    is_wanted = Q(machines__power__in=(Power.RUNNING, Power.PAUSED))
+    is_to_come = is_wanted & ~Q(machines__observed__in=(Observed.RUNNING, Observed.PAUSED))
     wanted = Sum("machines__memory_mib", filter=is_wanted, default=0)
     to_come = Sum("machines__memory_mib", filter=is_to_come, default=0)
     found = []

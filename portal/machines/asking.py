@@ -21,8 +21,11 @@ from workers.contract.messages import ApplyMachine, DoJob, Observed
 from workers.contract.spec import MachineSpec, Power
 
 
-def wanted(machine: Machine, *, whatever_goes_on: bool = False) -> Machine:
-    """The machine's row, locked. Raises Refused where it is being deleted, or where something goes on that has to end first."""
+def wanted(machine: Machine, *, whatever_goes_on: bool = False, also_hibernated: bool = False) -> Machine:
+    """The machine's row, locked. Raises Refused where it is being deleted, or where something goes on that has to end first.
+
+    A hibernated machine is refused too unless `also_hibernated`: its memory knows its disks and devices as they are.
+    """
     row = Machine.objects.select_for_update(of=("self",)).select_related("host", "disc").get(pk=machine.pk)
     if row.power == Power.GONE:
         raise Refused(_("The machine is being deleted."))
@@ -32,6 +35,8 @@ def wanted(machine: Machine, *, whatever_goes_on: bool = False) -> Machine:
             "“%(what)s” is under way for this machine. Wait for its end, or cancel it. Nothing was changed."
         )
         raise Refused(words % {"what": busy.get_kind_display()})
+    if row.observed == Observed.SAVED and not (whatever_goes_on or also_hibernated):
+        raise Refused(_("The machine is hibernated. Wake it first. Nothing was changed."))
     return row
 
 

@@ -18,7 +18,7 @@ from portal.machines.services import MachineWish
 from portal.networks.models import Network
 from portal.networks.services import private_network
 from portal.refusal import Refused
-from workers.contract.spec import GIB, DiskBus, DiskKind, Firmware, GuestKind, NicModel
+from workers.contract.spec import GIB, Autostart, DiskBus, DiskKind, Firmware, GuestKind, NicModel
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -35,6 +35,12 @@ _TPM = [_FITS, ("yes", gettext_lazy("With a TPM 2.0")), ("no", gettext_lazy("Wit
 _BUSES = [_FITS, *BUS_WORDS.items()]
 _CARDS = [_FITS, *CARD_WORDS.items()]
 _NO_DISC = "none"
+
+AUTOSTARTS = [
+    (Autostart.AS_BEFORE.value, gettext_lazy("Runs again if it ran before")),
+    (Autostart.ALWAYS.value, gettext_lazy("Always starts")),
+    (Autostart.NEVER.value, gettext_lazy("Stays off")),
+]
 
 _CHOOSE = {
     "required": gettext_lazy("Choose one of these."),
@@ -228,6 +234,12 @@ class NewMachineForm(forms.Form):
             second_image=second,
             image_disk=data["image_disk"],
         )
+
+
+class AutostartForm(forms.Form):
+    """What happens to a machine when its host has been restarted."""
+
+    autostart = forms.ChoiceField(choices=AUTOSTARTS)
 
 
 class InsertDiscForm(forms.Form):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from portal.activity.models import OPEN_STATES, Kind, Operation
@@ -26,14 +26,16 @@ from workers.contract.messages import (
     MachineObserved,
     Observed,
     OperationState,
+    PauseReason,
     Progress,
     StepState,
 )
-from workers.contract.spec import BootFrom, Power
+from workers.contract.spec import Autostart, BootFrom, Power
 from workers.contract.version import from_wire
 
 _FINAL = (OperationState.DONE, OperationState.FAILED, OperationState.SUPERSEDED)
 _LIVING = (Observed.RUNNING, Observed.PAUSED, Observed.SAVED)
+_WANTED_ALIVE = (Power.RUNNING, Power.PAUSED, Power.SAVED)
 _ENDED_FOR_GOOD = (EndReason.GUEST, EndReason.CRASH, EndReason.UNSEEN)
 log = structlog.get_logger()
 
@@ -185,6 +187,7 @@ def _gone(machine: Machine, report: MachineObserved) -> bool:
 def _take_back(operation: Operation, machine_id: UUID, progress: Progress) -> None:
     """A wish that failed is not kept wanting: what is observed is what is wanted, until a person says otherwise."""
     current = Machine.objects.filter(pk=machine_id, generation=progress.generation)
+    lives = Q(observed=Observed.RUNNING) | Q(observed=Observed.PAUSED)
     if operation.kind == Kind.DELETE:
         return  # half a deletion is no machine any more; deleting it again goes on where it stopped
     if progress.error is not None and progress.error.code is ErrorCode.GUEST_IGNORED_SHUTDOWN:
@@ -194,6 +197,12 @@ def _take_back(operation: Operation, machine_id: UUID, progress: Progress) -> No
         return
     if operation.kind in (Kind.INSERT_DISC, Kind.FINISH_INSTALLATION):
         _take_disc_back(operation, current)
+    if operation.kind == Kind.START:  # anew, and its saved memory is there still: that is of the run before
+        current.filter(observed=Observed.SAVED).update(run=F("run") - 1)
+    is_paused = Q(observed=Observed.PAUSED, paused_for=PauseReason.PERSON)
+    current.filter(is_paused).update(power=Power.PAUSED)
+    current.filter(lives & ~is_paused).update(power=Power.RUNNING)
+    current.filter(observed=Observed.SAVED).update(power=Power.SAVED)
     current.exclude(observed__in=_LIVING).update(power=Power.OFF)
 
 
@@ -273,11 +282,23 @@ def _changes(machine: Machine, report: MachineObserved) -> dict[str, Any]:
     if report.generation > machine.generation:
         # An older database was restored: a wish below the host's generation would be overtaken before it began.
         changes["generation"] = report.generation
-    ended = report.power is Observed.OFF and (report.reason in _ENDED_FOR_GOOD or _failed(report))
-    if ended and report.generation >= machine.generation and machine.power == Power.RUNNING:
+    if report.generation < machine.generation:
+        return changes
+    stays_off = report.reason is EndReason.HOST and machine.autostart == Autostart.NEVER
+    ended = report.reason in _ENDED_FOR_GOOD or stays_off or _failed(report)
+    if report.power is Observed.OFF and ended and machine.power in _WANTED_ALIVE:
         # It ended by itself, or its start failed: nobody wants it to run any more until a person starts it.
         changes["power"] = Power.OFF
+    if report.power is Observed.RUNNING and machine.power in (Power.PAUSED, Power.OFF) and _is_done(report):
+        # Its host was restarted, and it with it: it stands still no more, or starts with its host always.
+        changes["power"] = Power.RUNNING
     return changes
+
+
+def _is_done(report: MachineObserved) -> bool:
+    """The host has carried out its newest wish, so that what it sees came after that."""
+    end = report.operation
+    return end is not None and end.state is OperationState.DONE and end.generation == report.generation
 
 
 def _failed(report: MachineObserved) -> bool:

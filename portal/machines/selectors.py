@@ -80,6 +80,7 @@ def status_with(machine: Machine, newest: Operation | None) -> Status:
             wanted=machine.power,
             observed=machine.observed,
             end_reason=machine.end_reason,
+            paused_for=machine.paused_for,
             newest_kind=newest.kind if newest else "",
             newest_state=newest.state if newest else "",
             host_is_silent=machine.host.is_silent,

@@ -199,7 +199,15 @@ def operation_cancel(*, machine: Machine, by: User) -> Operation:
         newest = going_on.order_by("-generation").first()
         if newest is None:
             raise Refused(_("There is nothing under way that could be cancelled."))
-        return change(row, Kind.CANCEL, by, about=newest.pk)
+        power = _power_before(newest) if newest.kind == Kind.SAVE else row.power
+        return change(row, Kind.CANCEL, by, about=newest.pk, power=power)
+
+
+def _power_before(operation: Operation) -> Power:
+    """Whether the machine was to run or to stand still when this was asked."""
+    earlier = Operation.objects.filter(machine=operation.machine_id, generation__lt=operation.generation)
+    before = earlier.order_by("-generation").values_list("message__body__spec__power", flat=True).first()
+    return Power.PAUSED if before == Power.PAUSED.value else Power.RUNNING
 
 
 def machine_delete(*, machine: Machine, name: str, by: User) -> Operation:

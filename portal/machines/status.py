@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from portal.activity.models import Kind
-from workers.contract.messages import EndReason, Observed, OperationState
+from workers.contract.messages import EndReason, Observed, OperationState, PauseReason
 from workers.contract.spec import Power
 
 Words = str | Promise
@@ -39,6 +39,7 @@ class Seen:
     newest_state: str
     host_is_silent: bool
     host: str
+    paused_for: str = ""
 
 
 _OPEN = (OperationState.QUEUED, OperationState.RUNNING)
@@ -49,7 +50,52 @@ _WHILE_OPEN: dict[str, tuple[str, Words]] = {
     Kind.SHUT_DOWN: ("stopping", _("Shutting down")),
     Kind.FORCE_OFF: ("stopping", _("Being cut off")),
     Kind.DELETE: ("deleting", _("Being deleted")),
+    Kind.PAUSE: ("stopping", _("Being paused")),
+    Kind.RESUME: ("starting", _("Going on")),
+    Kind.SAVE: ("saving", _("Hibernating")),
+    Kind.WAKE: ("starting", _("Waking")),
+    Kind.RESET: ("starting", _("Being reset")),
 }
+_STANDS_STILL: dict[str, Status] = {
+    PauseReason.PERSON: Status(
+        "paused",
+        _("Paused"),
+        "warning",
+        _("It stands still; what it has in memory is kept as it is. Press Resume to let it go on."),
+        "paused",
+    ),
+    PauseReason.NO_SPACE: Status(
+        "halted",
+        _("Host's disk is full"),
+        "danger",
+        _(
+            "Its host's disk is full, so the machine was stopped before anything was lost. It goes on by itself when there is "
+            "room again; or make room, then press Resume."
+        ),
+        "halted",
+    ),
+    PauseReason.IO_ERROR: Status(
+        "halted",
+        _("Its disk failed"),
+        "danger",
+        _(
+            "Its disk could not be read or written, so the machine was stopped before its system noticed: what it has in memory "
+            "is kept. An administrator has to look at the host's disk; then press Resume."
+        ),
+        "halted",
+    ),
+    PauseReason.PANIC: Status(
+        "panicked",
+        _("Its system crashed"),
+        "danger",
+        _(
+            "Its own system crashed (kernel panic) and was stopped. The screen shows its last words. "
+            "Reset starts it again; what it had not saved is lost."
+        ),
+        "panicked",
+    ),
+}
+"""By why it stands still."""
 _ENDS: dict[str, Words] = {
     EndReason.GUEST: _("Its own system shut it down."),
     EndReason.CRASH: _("It ended unexpectedly. What it had not saved is lost; its disk is as it was then."),
@@ -88,7 +134,17 @@ def _known(seen: Seen) -> Status:
     if seen.observed == Observed.RUNNING:
         return Status("running", _("Running"), "success", known="running")
     if seen.observed == Observed.PAUSED:
-        return Status("paused", _("Paused"), "warning", known="paused")
+        return _STANDS_STILL.get(seen.paused_for, _STANDS_STILL[PauseReason.PERSON])
+    if seen.observed == Observed.SAVED:
+        return Status(
+            "saved",
+            _("Hibernated"),
+            "secondary",
+            _(
+                "Its memory is saved on its host, where it takes none now. Wake it, and it goes on where it stood."
+            ),
+            "saved",
+        )
     if seen.newest_kind == Kind.CREATE and seen.newest_state == OperationState.FAILED:
         return Status(
             "failed",
@@ -104,6 +160,9 @@ def _known(seen: Seen) -> Status:
     return Status("creating", _("Being made"), "info", known="creating")
 
 
+_STILL = ("paused", "halted", "panicked")
+
+
 def possible(status: Status, *, has_disc: bool, wanted: str) -> dict[str, bool]:
     """What can be done with a machine in this state."""
     known = status.known
@@ -111,9 +170,14 @@ def possible(status: Status, *, has_disc: bool, wanted: str) -> dict[str, bool]:
         "start": known in ("off", "failed") and wanted != Power.GONE,
         "shut_down": known == "running",
         "restart": known == "running",
-        "force_off": known in ("running", "starting", "stopping", "paused"),
+        "force_off": known in ("running", "starting", "stopping", "saving", *_STILL),
+        "pause": known == "running",
+        "resume": known in ("paused", "halted"),
+        "reset": known in ("running", "halted", "panicked"),
+        "hibernate": known in ("running", "paused"),
+        "wake": known == "saved",
         "finish_installation": has_disc and known in ("running", "off"),
         "insert_disc": known in ("running", "off"),
         "delete": known != "deleting",
-        "console": known in ("running", "stopping"),
+        "console": known in ("running", "stopping", *_STILL),
     }

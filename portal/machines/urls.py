@@ -3,7 +3,7 @@
 from django.urls import path
 
 from portal.backups import views as backups
-from portal.machines.views import copies, firmware, guest, pages, power
+from portal.machines.views import copies, firmware, guest, pages, power, power_states
 
 app_name = "machines"
 urlpatterns = [
@@ -26,6 +26,13 @@ urlpatterns = [
     path("<uuid:machine_id>/insert-disc/", power.machine_insert_disc, name="insert-disc"),
     path("<uuid:machine_id>/password/", guest.machine_password, name="password"),
     path("<uuid:machine_id>/change-firmware/", firmware.machine_change_firmware, name="change-firmware"),
+    path("<uuid:machine_id>/pause/", power_states.machine_pause, name="pause"),
+    path("<uuid:machine_id>/resume/", power_states.machine_resume, name="resume"),
+    path("<uuid:machine_id>/reset/", power_states.machine_reset, name="reset"),
+    path("<uuid:machine_id>/hibernate/", power_states.machine_hibernate, name="hibernate"),
+    path("<uuid:machine_id>/wake/", power_states.machine_wake, name="wake"),
+    path("<uuid:machine_id>/start-anew/", power_states.machine_start_anew, name="start-anew"),
+    path("<uuid:machine_id>/autostart/", power_states.machine_set_autostart, name="autostart"),
     path("<uuid:machine_id>/cancel/", power.operation_cancel, name="cancel"),
     path("<uuid:machine_id>/delete/", power.machine_delete, name="delete"),
     path("<uuid:machine_id>/backups/", backups.machine_backups, name="backups"),

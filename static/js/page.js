@@ -47,3 +47,11 @@ async function copy(button) {
   button.classList.add("is-copied");
   setTimeout(() => button.classList.remove("is-copied"), 1500);
 }
+
+// Seconds that run down between two words of the server.
+setInterval(() => {
+  for (const place of document.querySelectorAll("[data-countdown]")) {
+    const left = Number.parseInt(place.textContent, 10);
+    if (left > 0) place.textContent = String(left - 1);
+  }
+}, 1000);

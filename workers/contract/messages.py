@@ -68,6 +68,10 @@ class Step(StrEnum):
     FORGET_BASE = "forget_base"
 
 
+ASK_SECONDS = 60.0
+"""How long a guest has to shut down once it was asked; the progress of ASK_GUEST counts it."""
+
+
 class StepState(StrEnum):
     """How far a step is."""
 

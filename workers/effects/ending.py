@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 
 from workers.contract.errors import ErrorCode, OffshootError
-from workers.contract.messages import EndReason
+from workers.contract.messages import ASK_SECONDS, EndReason
 from workers.effects.guest import its_agent_shuts_it_down
 from workers.effects.work import Work
 from workers.host import networks, pools, processes, saved
 from workers.host.files import write_json
 from workers.host.monitor import MonitorError
 from workers.observation import settle_ended
-
-ASK_SECONDS = 60.0
 
 
 class GuestIgnored(OffshootError):

@@ -118,11 +118,19 @@ def _what_is_saved(work: Work) -> saved.Saved:
     """What the living qemu is: the command as it was run, or made anew where its hardware was changed meanwhile."""
     record = processes.launched(work.folder)
     spec = from_wire(MachineSpec, record["spec"])
-    discs = {str(disc.image_id): disc for disc in (spec.disc, work.spec.disc) if disc is not None}
-    spec = spec.model_copy(update={"disc": discs.get(str(record.get("disc")))})
+    known = (spec.disc, spec.second_disc, work.spec.disc, work.spec.second_disc)
+    discs = {str(disc.image_id): disc for disc in known if disc is not None}
+    drives = {key: discs.get(str(record.get(key))) for key in ("disc", "second_disc")}
+    spec = spec.model_copy(update=drives)
     argv = tuple(record["argv"])
     if spec.to_wire() != record.get("spec_at_start", record["spec"]):
-        choices = launching.choices_for(work.host, spec, work.folder, tuple(range(len(spec.nics))))
+        choices = launching.choices_for(
+            work.host,
+            spec,
+            work.folder,
+            tuple(range(len(spec.nics))),  # they are others at each start
+            tpm_fd=0 if spec.tpm else None,
+        )
         argv = qemu_argv(spec, choices)
     argv = tuple(argument for argument in argv if argument not in memory.WAITING)
     return saved.Saved(int(record.get("run", 0)), spec, str(record.get("accelerator", "tcg")), argv)

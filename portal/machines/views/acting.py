@@ -13,13 +13,14 @@ from django.shortcuts import redirect, render
 from portal.accounts.models import User
 from portal.activity.models import CANCELLABLE, STARTING, Kind, Operation
 from portal.activity.selectors import history_of
-from portal.activity.words import shown
+from portal.activity.words import seconds_left, shown
 from portal.fleet.words import emulated_notice
 from portal.machines import selectors
 from portal.machines.models import Machine
 from portal.machines.status import Status, possible
 from portal.machines.tabs import TABS
 from portal.refusal import Refused
+from workers.contract.errors import ErrorCode
 
 
 def act(
@@ -72,6 +73,10 @@ def head_of(machine: Machine) -> dict[str, Any]:
             shown(each, is_cancelled=each.pk in cancelled) for each in history if each.kind != Kind.CANCEL
         ],
         "can": possible(status, has_disc=machine.disc_id is not None, wanted=machine.power),
+        "asks_guest": seconds_left(newest) if newest is not None and newest.is_open else None,
+        "was_ignored": newest is not None
+        and newest.error_code == ErrorCode.GUEST_IGNORED_SHUTDOWN
+        and status.known == "running",
         "host_is_silent": machine.host.is_silent,
         "emulated_notice": emulated_notice(machine.host.host_facts),
     }

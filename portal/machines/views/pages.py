@@ -20,7 +20,7 @@ from portal.images.selectors import discs_ready, disks_ready, driver_disc
 from portal.machines import selectors, services
 from portal.machines.drives import drives_of
 from portal.machines.flavours import FLAVOURS
-from portal.machines.forms import NewMachineForm
+from portal.machines.forms import AUTOSTARTS, NewMachineForm
 from portal.machines.guest import guest_of, ssh_command
 from portal.machines.kinds import PRESETS, WINDOWS_CPUS, WINDOWS_DISK_BYTES, WINDOWS_MEMORY_MIB
 from portal.machines.views.acting import machine_page, user_of
@@ -112,5 +112,6 @@ def machine_detail(request: HttpRequest, machine_id: UUID) -> HttpResponse:
         "drives": drives_of(machine, is_off=machine.observed == Observed.OFF),
         "firmware": firmware_card(machine),
         "hood": machine.under_the_hood,
+        "autostarts": AUTOSTARTS,
     }
     return machine_page(request, machine, "detail", "machines/detail.html", context)
