@@ -27,14 +27,8 @@ KILL_POINTS = (
     "before handled",
     "handled",
 )
-SAVING_POINTS = ("save begins", "stands still", "memory drafted", "memory written", "memory noted")
-WAKING_POINTS = (
-    "taps opened",
-    "qemu spawned",
-    "qemu waits for its memory",
-    "memory read",
-    "memory set aside",
-)
+SAVING_POINTS = ("stands still", "memory drafted", "memory written", "memory noted")
+WAKING_POINTS = ("qemu spawned", "qemu waits for its memory", "memory read", "memory set aside")
 _die_at = os.environ.get("OFFSHOOT_DIE_AT", "")
 
 

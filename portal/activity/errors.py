@@ -121,7 +121,10 @@ WORDS: dict[ErrorCode, ErrorWords] = {
     ),
     ErrorCode.WAKE_FAILED: ErrorWords(
         _("The machine could not go on from where it was saved."),
-        _("Its disks are as they were. Start it anew: what was only in its memory is then lost."),
+        _(
+            "Nothing was lost: its saved memory is kept, and its disks are as they were. Try again; or start it anew, "
+            "and what was only in its memory is lost."
+        ),
     ),
     ErrorCode.BAD_MESSAGE: ErrorWords(
         _("The host did not understand what it was asked, and did nothing."), _ADMINISTRATOR

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from tests.lab import wishes
+from workers.contract.acts import Reset, Resume
 from workers.contract.messages import Step
 from workers.contract.spec import DiscSpec, Power, StopMode
 from workers.plan.steps import Found, steps_for
@@ -52,6 +53,43 @@ def test_only_what_is_missing_is_done(
     found: Found, changes: dict[str, object], expected: tuple[Step, ...]
 ) -> None:
     assert steps_for(wishes.spec(**changes), found) == expected
+
+
+PAUSED = replace(RUNNING, paused=True)
+SAVED = replace(OFF, ended_run=None, saved_run=1)
+WAKE = (Step.FETCH_DISC, Step.PREPARE_NETWORK, Step.WAKE)
+
+
+@pytest.mark.parametrize(
+    ("found", "changes", "expected"),
+    [
+        (RUNNING, {"power": Power.PAUSED}, (Step.PAUSE,)),
+        (PAUSED, {"power": Power.PAUSED}, ()),
+        (PAUSED, {}, (Step.RESUME,)),
+        (PAUSED, {"power": Power.OFF}, (Step.RESUME, Step.ASK_GUEST)),
+        (PAUSED, {"power": Power.OFF, "stop_mode": StopMode.FORCE}, (Step.STOP,)),
+        (PAUSED, {"power": Power.SAVED}, (Step.SAVE,)),
+        (RUNNING, {"power": Power.SAVED}, (Step.SAVE,)),
+        (SAVED, {"power": Power.SAVED}, ()),
+        (OFF, {"power": Power.SAVED}, (Step.SAVE,)),  # which says that there is nothing to save
+        (SAVED, {}, WAKE),
+        (SAVED, {"power": Power.PAUSED}, ()),
+        (SAVED, {"run": 2}, (Step.DISCARD_SAVED, Step.FETCH_DISC, *START)),
+        (SAVED, {"power": Power.OFF}, (Step.DISCARD_SAVED,)),
+        (SAVED, {"power": Power.GONE}, (Step.REMOVE,)),
+    ],
+)
+def test_a_machine_that_stands_still_goes_on_from_there(
+    found: Found, changes: dict[str, object], expected: tuple[Step, ...]
+) -> None:
+    assert steps_for(wishes.spec(disc=DISC, **changes), found) == expected
+
+
+def test_what_a_fault_made_stand_still_goes_on_only_when_it_is_told_to() -> None:
+    assert steps_for(wishes.spec(disc=DISC), RUNNING) == ()
+    assert steps_for(wishes.spec(disc=DISC), RUNNING, Resume()) == (Step.RESUME,)
+    assert steps_for(wishes.spec(disc=DISC), PAUSED, Resume()) == (Step.RESUME,)
+    assert steps_for(wishes.spec(disc=DISC), RUNNING, Reset()) == (Step.RESET,)
 
 
 def test_a_run_that_its_host_cut_off_is_started_again() -> None:
