@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from workers.contract.host import TPM_FEATURE, UEFI_FEATURE
 from workers.contract.spec import Firmware
@@ -11,7 +11,10 @@ from workers.contract.spec import Firmware
 
 @dataclass(frozen=True)
 class Candidate:
-    """A host that is alive. Memory is what is free and not promised to a machine; `missing` is what it cannot do."""
+    """A host that is alive. Memory is what is free and not promised to a machine; `missing` is what it cannot do.
+
+    `pools` is what is free in each of its pools (MiB).
+    """
 
     host_id: int
     name: str
@@ -19,6 +22,11 @@ class Candidate:
     memory_free_mib: int
     disk_free_mib: int
     missing: frozenset[str] = frozenset()
+    pools: Mapping[str, int] = field(default_factory=dict)
+
+    def room_for(self, needs: Needs) -> int:
+        """The free room (MiB) of the place that is wanted; less than nothing where the host has no such pool."""
+        return self.pools.get(needs.pool, -1) if needs.pool else self.disk_free_mib
 
 
 @dataclass(frozen=True)
@@ -26,12 +34,14 @@ class Needs:
     """What a machine takes at once: a growing disk takes nearly nothing, a fixed one all of its size.
 
     `features` is what its host must not be without (workers/contract/host.py).
+    `pool` is where the disk shall lie; empty: beside the machine.
     """
 
     cpus: int
     memory_mib: int
     disk_mib: int
     features: frozenset[str] = frozenset()
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ def place(candidates: Sequence[Candidate], needs: Needs) -> Candidate | NoRoom |
         for candidate in candidates
         if candidate.threads >= needs.cpus
         and candidate.memory_free_mib >= needs.memory_mib
-        and candidate.disk_free_mib >= needs.disk_mib
+        and candidate.room_for(needs) >= needs.disk_mib
     ]
     if fitting:
         return max(fitting, key=lambda candidate: (candidate.memory_free_mib, candidate.name))
@@ -70,4 +80,4 @@ def place(candidates: Sequence[Candidate], needs: Needs) -> Candidate | NoRoom |
     memory = max(candidate.memory_free_mib for candidate in candidates)
     if memory < needs.memory_mib:
         return NoRoom("memory", memory)
-    return NoRoom("disk", max(candidate.disk_free_mib for candidate in candidates))
+    return NoRoom("disk", max(candidate.room_for(needs) for candidate in candidates))

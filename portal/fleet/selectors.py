@@ -49,6 +49,7 @@ def candidates() -> list[Candidate]:
                 memory_free_mib=max(0, min(host.memory_free_mib - host.to_come, not_promised_mib)),
                 disk_free_mib=host.disk_free_mib,
                 missing=frozenset(facts.missing_features),
+                pools={pool["name"]: pool["free_mib"] for pool in host.pools if not pool["problem"]},
             )
         )
     return found
