@@ -1,5 +1,5 @@
 # Everything a person runs. Each target installs what it needs (launch/prepare) and says what it does in its comment.
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=OFFSHOOT_STATE,OFFSHOOT_LISTEN,OFFSHOOT_ORIGIN,OFFSHOOT_HOST_NAME,OFFSHOOT_DATABASE_URL,OFFSHOOT_DNS_UPSTREAM,OFFSHOOT_PRIVATE_SUBNET,OFFSHOOT_UPLOAD_LARGEST_GIB)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=OFFSHOOT_STATE,OFFSHOOT_LISTEN,OFFSHOOT_ORIGIN,OFFSHOOT_HOST_NAME,OFFSHOOT_DATABASE_URL,OFFSHOOT_DNS_UPSTREAM,OFFSHOOT_POOLS,OFFSHOOT_BACKUP_PLACES,OFFSHOOT_PRIVATE_SUBNET,OFFSHOOT_UPLOAD_LARGEST_GIB)
 PY := .venv/bin/python
 
 .PHONY: help run test check bench demo-disc clean

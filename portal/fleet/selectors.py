@@ -53,3 +53,13 @@ def candidates() -> list[Candidate]:
             )
         )
     return found
+
+
+def pools_alive() -> dict[str, int]:
+    """The pools that some living host can use, each with the most free room that any has in it (MiB). One query."""
+    found: dict[str, int] = {}
+    for pools in hosts_alive().values_list("pools", flat=True):
+        for pool in pools:
+            if not pool["problem"]:
+                found[pool["name"]] = max(found.get(pool["name"], 0), pool["free_mib"])
+    return dict(sorted(found.items()))

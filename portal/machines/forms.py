@@ -9,6 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from portal.fleet.selectors import pools_alive
 from portal.images.models import Image
 from portal.images.selectors import discs_ready, disks_ready, driver_disc
 from portal.machines.drives import Drive
@@ -128,6 +129,7 @@ class NewMachineForm(forms.Form):
         label=gettext_lazy("Disk type"),
         error_messages=_CHOOSE,
     )
+    pool = forms.ChoiceField(required=False, label=gettext_lazy("Where it lies"), error_messages=_CHOOSE)
     network = forms.ModelChoiceField(
         queryset=Network.objects.none(),
         empty_label=None,
@@ -169,6 +171,9 @@ class NewMachineForm(forms.Form):
         _choice(self, "network").queryset = Network.objects.all()
         self.fields["network"].initial = private.pk
         self.discs = {str(image.pk): image for image in ready.order_by("name")}
+        pool = self.fields["pool"]
+        if isinstance(pool, forms.ChoiceField):
+            pool.choices = [("", _("Beside the machine")), *((name, name) for name in pools_alive())]
         second = self.fields["second_disc"]
         if isinstance(second, forms.ChoiceField):
             names = [(key, image.name) for key, image in self.discs.items()]
@@ -233,6 +238,7 @@ class NewMachineForm(forms.Form):
             tpm=data["tpm"] == "yes" if data["tpm"] else preset.tpm,
             second_image=second,
             image_disk=data["image_disk"],
+            pool=data["pool"],
         )
 
 

@@ -44,7 +44,10 @@ _LOOKS_EMPTY = _JOINERS + " \u115f\u1160\u2800\u3164\uffa0"
 
 @dataclass(frozen=True)
 class MachineWish:
-    """What a person asks for. Memory in MiB, disk in bytes; `second_image` goes into the second drive."""
+    """What a person asks for. Memory in MiB, disk in bytes; `second_image` goes into the second drive.
+
+    `pool` is where the disk shall lie; empty: beside the machine.
+    """
 
     name: str
     image: Image | None
@@ -62,6 +65,7 @@ class MachineWish:
     second_image: Image | None = None
     image_disk: Image | None = None
     """The image that the disk begins as; None: an empty disk."""
+    pool: str = ""
 
 
 def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Operation:
@@ -73,7 +77,13 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
             if owner.machines.filter(name=name).exists():
                 raise Refused(_("You have a machine of this name already. Choose another name."), "name")
             chosen = _choose_host(
-                Needs(wish.cpus, wish.memory_mib, fixed_mib + 64, features_of(wish.firmware, tpm=wish.tpm))
+                Needs(
+                    wish.cpus,
+                    wish.memory_mib,
+                    fixed_mib + 64,
+                    features_of(wish.firmware, tpm=wish.tpm),
+                    wish.pool,
+                )
             )
             host = Host.objects.get(pk=chosen.host_id)
             _refuse_small_disk(wish)
@@ -100,6 +110,7 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 kind=wish.disk_kind,
                 bus=wish.disk_bus,
                 image=wish.image_disk,
+                pool=wish.pool,
             )
             Nic.objects.create(
                 machine=machine,
@@ -247,6 +258,9 @@ def _choose_host(needs: Needs) -> Candidate:
         case NoRoom(short_of="features"):
             words = _("No host that can be reached has the firmware or TPM that this machine needs.")
             raise Refused(words, "firmware")
+        case NoRoom(most=most) if needs.pool:
+            words = _("No host has that much room free in the pool “%(pool)s”: the most is %(most)d GB now.")
+            raise Refused(words % {"pool": needs.pool, "most": max(most, 0) // 1024}, "pool")
         case NoRoom(most=most):
             words = _("No host has that much disk space free: the most is %(most)d GB now.")
             raise Refused(words % {"most": most // 1024}, "disk_gib")

@@ -27,6 +27,14 @@ def test_what_is_short_is_named_with_the_most_there_is() -> None:
     assert place(fleet, Needs(cpus=1, memory_mib=1, disk_mib=900_000)) == NoRoom("disk", 500_000)
 
 
+def test_a_disk_for_a_pool_is_measured_by_that_pool() -> None:
+    pooled = replace(SMALL, pools={"fast": 2000})
+    needs = Needs(cpus=1, memory_mib=1, disk_mib=1000, pool="fast")
+    assert place([pooled, LARGE], needs) == pooled
+    assert place([pooled, LARGE], replace(needs, disk_mib=3000)) == NoRoom("disk", 2000)
+    assert place([LARGE], replace(needs, disk_mib=64)) == NoRoom("disk", -1)
+
+
 def test_without_a_host_there_is_no_place() -> None:
     assert place([], Needs(cpus=1, memory_mib=1, disk_mib=1)) is None
 

@@ -304,3 +304,17 @@ def test_what_was_typed_stays_and_what_is_wrong_is_said_at_its_field(off: Machin
     )  # the clone's freezing is under way
     answer = browser.post(f"{page}disks/{people.nobody()}/move/", {"kind": "fixed"}, follow=True)
     assert "under way" in answer.content.decode()
+
+
+def test_a_new_machines_disk_lies_in_the_pool_that_was_chosen(rack: Host, ann: User) -> None:
+    fields = {"name": "pooled", "size": "small", "disk_gib": "20", "disk_kind": "fixed", "pool": "fast"}
+    fields["network"] = str(private_network().pk)
+    browser = signed_in(ann)
+    assert "id_pool" not in browser.get("/machines/new/").content.decode()
+    with_pools(PlaceFacts(name="fast", total_mib=100_000, free_mib=10_000))
+    answer = browser.post("/machines/new/", fields)
+    assert answer.status_code == 422
+    assert "room free in the pool “fast”: the most is 9 GB" in answer.content.decode()
+    assert browser.post("/machines/new/", fields | {"pool": "other"}).status_code == 422
+    assert browser.post("/machines/new/", fields | {"disk_gib": "5"}).status_code == 302
+    assert message(people.newest(Machine.objects.get())).spec.disks[0].pool == "fast"
