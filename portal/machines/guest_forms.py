@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django import forms
 from django.utils.translation import gettext_lazy
 
 from portal.machines.seeds import AGENT_PACKAGE, seed_from
+from portal.machines.services import MachineWish
 from portal.refusal import Refused
-from workers.contract.spec import SeedSpec
 
 
 class SeedForm(forms.Form):
@@ -30,12 +32,16 @@ class SeedForm(forms.Form):
         max_length=10_000, required=False, initial=AGENT_PACKAGE, label=gettext_lazy("Packages")
     )
 
-    def seed(self, machine_name: str) -> SeedSpec | None:
-        """The checked settings; None where a field was refused, which says so then. Call it after is_valid()."""
+    def completed(self, wish: MachineWish) -> MachineWish | None:
+        """The wish with the settings, where it is for a cloud image; None where a field was refused, which says so then."""
+        if wish.image_disk is None or not wish.image_disk.is_cloud:
+            return wish
+        if not self.is_valid():
+            return None
         data = self.cleaned_data
         try:
-            return seed_from(
-                machine_name=machine_name,
+            seed = seed_from(
+                machine_name=wish.name,
                 user=data["user"],
                 ssh_keys=data["ssh_keys"],
                 password=data["password"],
@@ -44,6 +50,13 @@ class SeedForm(forms.Form):
         except Refused as refusal:
             self.add_error(refusal.field, refusal.message)
             return None
+        return replace(wish, seed=seed)
+
+    def say_again(self) -> None:
+        """The form comes back, but never the password that was typed: say so, or a machine would be made without it."""
+        if self.is_bound and self["password"].value() and not self.has_error("password"):
+            words = gettext_lazy("Type the password once more: it is kept nowhere, not even in this form.")
+            self.add_error("password", words)
 
     @property
     def keys_to_show(self) -> str:

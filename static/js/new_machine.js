@@ -1,6 +1,7 @@
 // The review beside the form of a new machine, and the fields that only a custom size has.
 const form = document.querySelector("[data-new-machine]");
 const custom = form.querySelector("[data-custom-size]");
+const cloud = form.querySelector("[data-cloud-settings]");
 const disk = form.elements.disk_gib;
 const windowsHint = form.querySelector("[data-windows-hint]");
 const fits = [...form.querySelectorAll("[data-fits]")];
@@ -54,6 +55,7 @@ function review() {
   show("disc", form.elements.disc.selectedOptions[0]?.textContent.trim());
   const image = form.elements.image_disk.selectedOptions[0];
   show("image_disk", image?.textContent.trim());
+  if (cloud) cloud.hidden = !("isCloud" in (image?.dataset ?? {}));
   const own = `${form.elements.cpus.value || "?"} CPU, ${form.elements.memory_gib.value || "?"} GB`;
   show("size", isCustom ? `${size.dataset.words}: ${own}` : size?.dataset.words);
   show("disk", disk.value ? `${disk.value} GB, ${checked("disk_kind")?.dataset.words ?? ""}` : "");

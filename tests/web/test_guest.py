@@ -12,17 +12,18 @@ from passlib.hash import sha512_crypt
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
+from portal.images.models import Image, ImageKind, ImageState
 from portal.machines import services
-from portal.machines.guest_forms import SeedForm
 from portal.machines.models import Machine
 from portal.machines.reports import observed_take
 from portal.machines.seeds import host_name_for, last_used, seed_from, ssh_keys_in
 from portal.machines.specs import spec_of
+from portal.networks.services import private_network
 from portal.refusal import Refused
-from tests.web.people import done, machine_of, newest, seen, signed_in, wish
+from tests.web.people import done, image_named, machine_of, newest, seen, signed_in, wish
 from workers.contract.acts import SetPassword
 from workers.contract.messages import AgentFacts, AgentState, ApplyMachine, Observed
-from workers.contract.spec import SeedSpec
+from workers.contract.spec import GIB, SeedSpec
 from workers.contract.version import from_wire
 
 pytestmark = pytest.mark.django_db
@@ -207,13 +208,71 @@ def test_the_account_and_keys_of_the_last_time_stand_there_again(rack: Host, ann
     assert last_used(ann) == {"user": "me", "ssh_keys": KEY}
 
 
-def test_a_private_key_is_not_shown_again() -> None:
-    private = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl"
-    form = SeedForm({"seed-user": "ann", "seed-ssh_keys": private})
-    assert form.is_valid()
-    assert form.seed("web") is None
-    assert form.keys_to_show == ""
-    assert "your private key" in str(form.errors)
+@pytest.fixture
+def cloud(db: None) -> Image:
+    """A cloud image of the library."""
+    return image_named(
+        "Debian 12 cloud", kind=ImageKind.DISK, state=ImageState.READY, is_cloud=True, virtual_bytes=2 * GIB
+    )
+
+
+def filled(image: Image | None, **changes: str) -> dict[str, str]:
+    """The form of a new machine as a person fills it in."""
+    fields = {
+        "name": "web", "guest": "linux", "size": "small", "disk_gib": "10", "disk_kind": "growing",
+        "network": str(private_network().pk), "image_disk": str(image.pk) if image else "",
+        "seed-user": "ann", "seed-ssh_keys": KEY, "seed-password": "", "seed-packages": "htop",
+    }  # fmt: skip
+    return fields | changes
+
+
+def test_a_cloud_image_is_asked_for_its_first_settings(rack: Host, cloud: Image, ann: User) -> None:
+    page = signed_in(ann).get("/machines/new/").content.decode()
+    assert "data-is-cloud" in page
+    assert 'value="qemu-guest-agent"' in page
+    answer = signed_in(ann).post("/machines/new/", filled(cloud))
+    assert answer.status_code == 302
+    told = spec_of(Machine.objects.get()).seed
+    assert told == SeedSpec(user="ann", ssh_keys=(KEY,), host_name="web", packages=("htop",))
+
+
+def test_another_machine_is_not_asked_for_them(rack: Host, cloud: Image, ann: User) -> None:
+    cloud.is_cloud = False
+    cloud.save()
+    for number, image in enumerate((None, cloud)):
+        hidden = {"name": f"web {number}", "seed-user": "NOT ASKED", "seed-ssh_keys": "nonsense"}
+        assert signed_in(ann).post("/machines/new/", filled(image, **hidden)).status_code == 302
+    assert not Machine.objects.filter(seed__isnull=False).exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed-ssh_keys": "hello"}, "Line 1 is no SSH public key"),
+        ({"seed-user": "root"}, "has an account of this name already"),
+        ({"name": "", "seed-password": SECRET}, "Type the password once more"),
+        ({"seed-packages": "a;b"}, "is no name of a package"),
+        ({"disk_gib": "1"}, "at least 2 GB"),
+    ],
+)
+def test_a_mistake_is_said_at_its_field_and_what_was_typed_is_kept(
+    rack: Host, cloud: Image, ann: User, changes: dict[str, str], words: str
+) -> None:
+    answer = signed_in(ann).post("/machines/new/", filled(cloud, **changes))
+    page = answer.content.decode()
+    assert (answer.status_code, words in page) == (422, True)
+    assert SECRET not in page
+    assert "Nothing was made yet" in page
+    for field in ("seed-user", "seed-packages"):
+        assert f'value="{filled(cloud, **changes)[field]}"' in page
+    assert not Machine.objects.exists()
+
+
+def test_a_private_key_is_not_shown_again(rack: Host, cloud: Image, ann: User) -> None:
+    private = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1r"
+    page = signed_in(ann).post("/machines/new/", filled(cloud, **{"seed-ssh_keys": private})).content.decode()
+    assert "That is your private key" in page
+    assert "b3BlbnNzaC1r" not in page
 
 
 def test_the_password_page_says_what_is_missing(running: Machine, ann: User) -> None:

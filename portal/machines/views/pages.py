@@ -22,7 +22,9 @@ from portal.machines.drives import drives_of
 from portal.machines.flavours import FLAVOURS
 from portal.machines.forms import AUTOSTARTS, NewMachineForm
 from portal.machines.guest import guest_of, ssh_command
+from portal.machines.guest_forms import SeedForm
 from portal.machines.kinds import PRESETS, WINDOWS_CPUS, WINDOWS_DISK_BYTES, WINDOWS_MEMORY_MIB
+from portal.machines.seeds import last_used
 from portal.machines.views.acting import machine_page, user_of
 from portal.machines.views.firmware import firmware_card
 from portal.refusal import Refused
@@ -61,15 +63,20 @@ def machine_new(request: HttpRequest) -> HttpResponse:
     """The form of a new machine, and its making."""
     user = user_of(request)
     form = NewMachineForm(request.POST or None)
-    if request.method == "POST" and form.is_valid():
+    seed_form = SeedForm(request.POST or None, initial=last_used(user))
+    wish = seed_form.completed(form.wish()) if request.method == "POST" and form.is_valid() else None
+    if wish is not None:
         try:
-            operation = services.machine_create(owner=user, requested_by=user, wish=form.wish())
+            operation = services.machine_create(owner=user, requested_by=user, wish=wish)
         except Refused as refusal:
             form.add_refusal(refusal)
         else:
             if form.is_small_for_windows():
                 messages.warning(request, _SMALL_FOR_WINDOWS)
             return redirect("machines:detail", machine_id=cast(UUID, operation.machine_id))
+    if request.method == "POST":
+        seed_form.say_again()
+    disk_images = list(disks_ready())
     facts = [host.host_facts for host in hosts_alive()]
     notices = [emulated_notice(each) for each in facts if each is not None]
     room = candidates()
@@ -77,6 +84,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
     most_memory_mib = max((host.memory_free_mib for host in room), default=0)
     context = {
         "form": form,
+        "seed_form": seed_form,
         "sizes": [
             (each, not room or (each.cpus <= most_cpus and each.memory_mib <= most_memory_mib))
             for each in FLAVOURS
@@ -91,12 +99,13 @@ def machine_new(request: HttpRequest) -> HttpResponse:
             "memory_mib": WINDOWS_MEMORY_MIB,
             "disk_gib": WINDOWS_DISK_BYTES // GIB,
         },
-        "disk_images": disks_ready(),
+        "disk_images": disk_images,
+        "has_cloud_images": any(image.is_cloud for image in disk_images),
         "emulated_notice": notices[0] if notices and all(notices) else "",
         "no_host": not room,
         "largest": {"cpus": most_cpus, "memory_gib": most_memory_mib / 1024},
     }
-    return render(request, "machines/new.html", context, status=422 if form.errors else 200)
+    return render(request, "machines/new.html", context, status=422 if request.method == "POST" else 200)
 
 
 @require_safe
