@@ -47,6 +47,7 @@ app.conf.update(
             "options": {"expires": 20},
         },
         "look at disk images": {"task": "portal.check_images", "schedule": 10.0, "options": {"expires": 10}},
+        "clear old exports": {"task": "portal.clear_exports", "schedule": 600.0, "options": {"expires": 600}},
         "clear what is over": {
             "task": "portal.clear_expired",
             "schedule": 600.0,
@@ -54,7 +55,9 @@ app.conf.update(
         },
     },
 )
-app.autodiscover_tasks(["portal.machines", "portal.fleet", "portal.backups", "portal.images"])
+app.autodiscover_tasks(
+    ["portal.machines", "portal.fleet", "portal.backups", "portal.exports", "portal.images"]
+)
 
 
 @setup_logging.connect

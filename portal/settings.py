@@ -21,6 +21,7 @@ STATE_DIR = Path(os.environ.get("OFFSHOOT_STATE", "/var/lib/offshoot"))
 PORTAL_DIR = STATE_DIR / "portal"
 LIBRARY_DIR = PORTAL_DIR / "library"
 UPLOAD_DIR = PORTAL_DIR / "uploads"
+EXPORT_DIR = PORTAL_DIR / "exports"
 
 _secrets = load_or_create(PORTAL_DIR / "secrets.json")
 SECRET_KEY = _secrets.django_key
@@ -57,6 +58,7 @@ INSTALLED_APPS = [
     "portal.networks",
     "portal.machines",
     "portal.backups",
+    "portal.exports",
     "portal.activity",
     "portal.console",
     "portal.live",

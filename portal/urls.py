@@ -14,6 +14,7 @@ urlpatterns = [
     path("discs/", include("portal.images.urls")),
     path("hosts/", include("portal.fleet.urls")),
     path("backups/", include("portal.backups.urls")),
+    path("exports/", include("portal.exports.urls")),
     path("console/", include("portal.console.urls")),
 ]
 handler403 = "portal.accounts.views.forbidden"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from portal.activity.models import Kind, Operation
 from portal.backups.services import settle_backup, settle_delete, settle_verify
+from portal.exports.services import settle_export
 from portal.images.checking import settle_check
 from portal.machines.freezing import settle_forget, settle_freeze
 from portal.machines.moving import settle_move
@@ -16,6 +17,7 @@ Outcome = Callable[[Operation, Progress], None]
 
 OUTCOMES: dict[Kind, Outcome] = {
     Kind.BACKUP: settle_backup,
+    Kind.EXPORT: settle_export,
     Kind.VERIFY_BACKUP: settle_verify,
     Kind.DELETE_BACKUP: settle_delete,
     Kind.MOVE_DISK: settle_move,

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from portal.backups import views as backups
+from portal.exports import views as exports
 from portal.machines.views import copies, firmware, guest, pages, power, power_states
 
 app_name = "machines"
@@ -38,4 +39,15 @@ urlpatterns = [
     path("<uuid:machine_id>/backups/", backups.machine_backups, name="backups"),
     path("<uuid:machine_id>/back-up/", backups.machine_back_up, name="back-up"),
     path("<uuid:machine_id>/backup-plan/", backups.machine_backup_plan, name="backup-plan"),
+    path("<uuid:machine_id>/export/", exports.machine_export, name="export"),
+    path(
+        "<uuid:machine_id>/exports/<uuid:export_id>/",
+        exports.export_download,
+        name="export-file",
+    ),
+    path(
+        "<uuid:machine_id>/exports/<uuid:export_id>/remove/",
+        exports.export_remove,
+        name="export-remove",
+    ),
 ]

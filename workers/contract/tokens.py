@@ -14,6 +14,7 @@ class Purpose(StrEnum):
 
     CONSOLE = "console"
     IMAGE = "image"
+    EXPORT = "export"
 
 
 class TokenError(OffshootError):

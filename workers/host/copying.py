@@ -42,7 +42,7 @@ def copy_disk(
     Room is looked at before anything is written. What `source` stands on has to lie in one of `folders`, whatever is
     written in the file itself. Raises DiskError, CommandError, OSError, and what `end_early` raises.
     """
-    _check_chain(source, source_kind, account, folders)
+    check_chain(source, source_kind, account, folders)
     if disk.kind is DiskKind.GROWING:
         measured = run(
             measure_argv(source, source_kind), seconds=_LOOK_SECONDS, user=account.uid, group=account.gid
@@ -67,7 +67,7 @@ def copy_disk(
     )
 
 
-def _check_chain(source: Path, kind: DiskKind, account: Account, folders: Sequence[Path]) -> None:
+def check_chain(source: Path, kind: DiskKind, account: Account, folders: Sequence[Path]) -> None:
     """A guest that had broken out of its qemu could have written any path into its disk's header. Raises DiskError."""
     told = run(chain_argv(source, kind), seconds=_LOOK_SECONDS, user=account.uid, group=account.gid)
     for image in json.loads(told.stdout)[1:]:

@@ -85,7 +85,7 @@ def _download(
     if have == disc.size_bytes:
         return
     headers = {"Authorization": f"Bearer {token}", "Range": f"bytes={have}-"}
-    base, transport = _endpoint(portal_url)
+    base, transport = endpoint(portal_url)
     with (
         httpx.Client(transport=transport, timeout=30) as client,
         client.stream("GET", f"{base}/discs/{disc.image_id}/file/", headers=headers) as answer,
@@ -107,7 +107,7 @@ def _download(
         raise httpx.ReadError("the transfer ended early")
 
 
-def _endpoint(portal_url: str) -> tuple[str, httpx.BaseTransport]:
+def endpoint(portal_url: str) -> tuple[str, httpx.BaseTransport]:
     """The base address and the way to it: a unix socket of this machine, or HTTP(S)."""
     if portal_url.startswith("http+unix:"):
         return "http://localhost", httpx.HTTPTransport(uds=portal_url.removeprefix("http+unix:"))

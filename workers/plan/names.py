@@ -88,6 +88,11 @@ class MachineFolder:
         return self.root / "qemu.log"
 
     @property
+    def export(self) -> Path:
+        """The machine as a file for elsewhere, on its way to the portal."""
+        return self.root / "export"
+
+    @property
     def life_lock(self) -> Path:
         """Held by qemu itself from its start to its last instruction: free means that no qemu runs."""
         return self.root / "life.lock"

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from portal.accounts.models import User
 from portal.activity.models import Operation
+from portal.exports.selectors import exports_of
 from portal.machines import cloning, freezing, moving, room, selectors
 from portal.machines.copy_forms import CloneForm, MoveDiskForm, PublishForm
 from portal.machines.models import Machine
@@ -87,6 +88,7 @@ def _page(request: HttpRequest, machine: Machine, **forms: Any) -> HttpResponse:
         "pools": room.usable_pools(machine.host),
         "clones": linked_clones_of(machine, user_of(request)),
         "has_snapshots": machine.snapshots.exists(),
+        "exports": exports_of(machine),
         "clone_form": CloneForm(initial={"how": "linked", "start": True}),
         "publish_form": PublishForm(initial={"name": machine.name, "for_everybody": True}),
         **forms,

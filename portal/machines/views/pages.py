@@ -63,9 +63,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
     """The form of a new machine, and its making."""
     user = user_of(request)
     form = NewMachineForm(request.POST or None)
-    disk_images = list(disks_ready())
-    has_cloud_images = any(image.is_cloud for image in disk_images)
-    seed_form = SeedForm(request.POST or None, initial=last_used(user) if has_cloud_images else None)
+    seed_form = SeedForm(request.POST or None, initial=last_used(user))
     wish = seed_form.completed(form.wish()) if request.method == "POST" and form.is_valid() else None
     if wish is not None:
         try:
@@ -78,6 +76,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
             return redirect("machines:detail", machine_id=cast(UUID, operation.machine_id))
     if request.method == "POST":
         seed_form.say_again()
+    disk_images = list(disks_ready())
     facts = [host.host_facts for host in hosts_alive()]
     notices = [emulated_notice(each) for each in facts if each is not None]
     room = candidates()
@@ -101,7 +100,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
             "disk_gib": WINDOWS_DISK_BYTES // GIB,
         },
         "disk_images": disk_images,
-        "has_cloud_images": has_cloud_images,
+        "has_cloud_images": any(image.is_cloud for image in disk_images),
         "emulated_notice": notices[0] if notices and all(notices) else "",
         "no_host": not room,
         "largest": {"cpus": most_cpus, "memory_gib": most_memory_mib / 1024},
