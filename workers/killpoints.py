@@ -27,8 +27,23 @@ KILL_POINTS = (
     "before handled",
     "handled",
 )
+"""Those on the way of a new machine."""
+
+CHANGE_KILL_POINTS = (
+    "room reserved",
+    "disk resized",
+    "disk plugged",
+    "disk pulled",
+    "disk removed",
+    "card wired",
+    "card plugged",
+    "card pulled",
+)
+"""Those on the way of a running machine's changes."""
+
 SAVING_POINTS = ("stands still", "memory drafted", "memory written", "memory noted")
 WAKING_POINTS = ("qemu spawned", "qemu waits for its memory", "memory read", "memory set aside")
+
 _die_at = os.environ.get("OFFSHOOT_DIE_AT", "")
 
 

@@ -9,11 +9,14 @@ from workers.contract.acts import Act, FreezeDisks
 from workers.contract.disks import ImageOrigin
 from workers.contract.messages import EndReason, MachineObserved, Observed, Progress, UnderTheHood
 from workers.contract.spec import MachineSpec, Power, StopMode
-from workers.host import course, firewall, imagebases, networks, processes, saved, tpm, wishes
+from workers.host import course, firewall, imagebases, living, networks, processes, saved, tpm, wishes
 from workers.host.boot import boot_id
+from workers.host.disks import virtual_size
 from workers.host.files import tail
+from workers.host.left import left_disks
 from workers.host.made import Spot, base_wanted, made_disks, note_unnoted
 from workers.host.monitor import MonitorError
+from workers.plan.changes import Changes, changes
 from workers.plan.names import MachineFolder, tap_name
 from workers.plan.steps import Found
 from workers.this_host import Host, PlaceMissing
@@ -48,11 +51,16 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None =
     if running_run is not None and kept is not None and status == "running":
         saved.discard(folder)  # older than the machine
     over = wishes.ended(folder)
-    missing, moved = _disks(host, spec, folder, act)
+    now = living.living(folder) if running_run is not None else None
+    missing, moved, short = _disks(host, spec, folder, act)
+    left = left_disks(host.disk_folders(spec.machine_id), wanted_disks(spec))
     return Found(
         disks_missing=missing,
         disks_moved=moved,
         images_missing=missing and _images_missing(host, spec, folder),
+        disks_short=short,
+        disks_left=frozenset(left) | (made_disks(folder).keys() - wanted_disks(spec)),
+        changes=changes(spec, now.spec, ports=now.ports) if now else Changes(),
         running_run=running_run,
         running_disc=record.get("disc"),
         running_second_disc=record.get("second_disc"),
@@ -63,21 +71,23 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None =
     )
 
 
-def _disks(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None) -> tuple[bool, bool]:
-    """Whether a wanted disk's file is not there, and whether one is something else, or elsewhere, than it is wanted."""
+def _disks(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None) -> tuple[bool, bool, bool]:
+    """Whether a wanted disk's file is not there, one is something else, or elsewhere, than it is wanted, and one is smaller."""
     files = [(disk, _file(host, spec, disk.id, Spot.wanted(disk))) for disk in spec.disks]
     note_unnoted(folder, [(disk, path) for disk, path in files if path is not None])
     made = made_disks(folder)
     frozen = {each.disk_id: each.base_id for each in act.disks} if isinstance(act, FreezeDisks) else {}
-    missing = moved = False
+    missing = moved = short = False
     for disk in spec.disks:
         known = made.get(disk.id)
         lies = _file(host, spec, disk.id, known.spot) if known else None
-        missing = missing or lies is None or not lies.exists()
+        size = virtual_size(lies) if lies is not None else None
+        missing = missing or size is None
+        short = short or (size is not None and size < disk.size_bytes)
         if known is not None and (known.base is None or known.base != frozen.get(disk.id)):
             stands_on_less = known.base is not None and base_wanted(disk) is None
             moved = moved or known.stray is not None or known.spot != Spot.wanted(disk) or stands_on_less
-    return missing, moved
+    return missing, moved, short
 
 
 def _images_missing(host: Host, spec: MachineSpec, folder: MachineFolder) -> bool:
@@ -97,6 +107,11 @@ def _file(host: Host, spec: MachineSpec, disk_id: UUID, spot: Spot) -> Path | No
         return host.disk_at(spec.machine_id, disk_id, spot)
     except PlaceMissing:
         return None
+
+
+def wanted_disks(spec: MachineSpec) -> frozenset[UUID]:
+    """The ids of a machine's disks."""
+    return frozenset(disk.id for disk in spec.disks)
 
 
 def _is_its_own(host: Host, spec: MachineSpec, folder: MachineFolder) -> bool:
@@ -164,6 +179,7 @@ def observe(
     goes = course.of(folder)
     stands_still = runs and goes.paused_for is not None
     accelerator = str(record.get("accelerator", "")) or None
+    now = living.living(folder) if runs else None
     hood = None
     if not brief:
         rules = "".join(firewall.rules_of_tap(tap_name(nic)) for nic in spec.nics) if runs else ""
@@ -195,6 +211,8 @@ def observe(
         guest_resets=goes.guest_resets if runs else 0,
         exit_detail=over.detail if over and not runs else "",
         agent=host.agent_facts(machine_id) if runs else None,
+        pending=changes(spec, now.spec, ports=now.ports).pending if now else (),
+        memory_now_mib=living.memory_now_mib(folder) if runs else None,
         accelerator=accelerator if runs else None,
         nics=networks.nic_facts(host.config, spec),
         operation=operation,

@@ -78,6 +78,16 @@ class Host:
         folders = [self.pool_folder(pool, spec.machine_id).parent for pool in sorted(pools)]
         return self.direct_io and all(takes_direct_io(folder) for folder in folders)
 
+    def disk_folders(self, machine_id: UUID) -> tuple[Path, ...]:
+        """Where disks of a machine may lie: beside it, and in each pool that is there."""
+        folders = [self.folder(machine_id).root]
+        for pool in self.config.pools:
+            try:
+                folders.append(self.pool_folder(pool, machine_id))
+            except PlaceMissing:
+                continue
+        return tuple(folder for folder in folders if folder.is_dir())
+
     def backup_folder(self, place: str, machine_id: UUID) -> Path:
         """Where the backups of a machine lie. Raises PlaceMissing where this host has no such place, or it is not mounted."""
         ours = self._place(self.config.backup_places, place) / OURS

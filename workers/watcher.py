@@ -15,7 +15,7 @@ from qemu.qmp import QMPClient, QMPError
 from workers.contract.messages import EndReason
 from workers.follower import Follower
 from workers.guests import Guests
-from workers.host import course, processes, wishes
+from workers.host import course, living, processes, wishes
 from workers.host.agent import chardev_is_open
 from workers.host.locks import locked, wait_free
 from workers.observation import observe, settle_ended
@@ -72,6 +72,7 @@ class Watcher:
             )
             follower = Follower(self._host, machine_id, folder)
             await follower.begin(client)
+            await self._memory(machine_id, folder, await client.execute("query-balloon"))
             async for event in _events_until_the_end(client):
                 await follower.take(client, event)
                 if event["event"] == "SHUTDOWN":
@@ -81,6 +82,8 @@ class Watcher:
                     port = cast(dict[str, Any], event["data"])
                     if port["id"] == AGENT_DEVICE:
                         self._guests.port_changed(machine_id, is_open=port["open"])
+                if event["event"] == "BALLOON_CHANGE":
+                    await self._memory(machine_id, folder, event["data"])
         except (QMPError, OSError, EOFError, asyncio.CancelledError):
             pass  # the connection ends when qemu ends
         except Exception:
@@ -91,6 +94,18 @@ class Watcher:
             self._watched.discard(machine_id)
             self._guests.forget(machine_id)
         await asyncio.to_thread(self._ended, machine_id, folder, reason)
+
+    async def _memory(self, machine_id: UUID, folder: MachineFolder, said: object) -> None:
+        """Note and tell what memory is left to the guest. qemu says it once a second at most, while it changes."""
+
+        def note() -> None:
+            if living.note_memory(folder, int(cast(dict[str, Any], said)["actual"])):
+                self._host.report_observed(observe(self._host, machine_id))
+
+        with suppress(
+            OSError
+        ):  # the disk may be full, or the machine on its way out: a later word of qemu's counts
+            await asyncio.to_thread(note)
 
     def _ended(self, machine_id: UUID, folder: MachineFolder, reason: EndReason) -> None:
         """The events are over: if qemu is too, note why and tell; if it still runs, listen again."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from portal.fleet.models import Host
@@ -32,8 +33,10 @@ def candidates() -> list[Candidate]:
     # A hibernated machine takes none.
     is_wanted = Q(machines__power__in=(Power.RUNNING, Power.PAUSED))
     is_to_come = is_wanted & ~Q(machines__observed__in=(Observed.RUNNING, Observed.PAUSED))
-    wanted = Sum("machines__memory_mib", filter=is_wanted, default=0)
-    to_come = Sum("machines__memory_mib", filter=is_to_come, default=0)
+    # What a machine can be given while it runs counts as promised from the start.
+    most = Coalesce("machines__memory_most_mib", "machines__memory_mib")
+    wanted = Sum(most, filter=is_wanted, default=0)
+    to_come = Sum(most, filter=is_to_come, default=0)
     found = []
     for host in hosts_alive().annotate(wanted=wanted, to_come=to_come):
         facts = host.host_facts

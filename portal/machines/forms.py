@@ -49,7 +49,7 @@ _CHOOSE = {
 }
 
 
-def _between(words: _StrPromise) -> dict[str, str | _StrPromise]:
+def between(words: _StrPromise) -> dict[str, str | _StrPromise]:
     """One sentence for every way in which a number can be wrong."""
     wrong = (
         "required",
@@ -101,7 +101,7 @@ class NewMachineForm(forms.Form):
         required=False,
         initial=1,
         label=gettext_lazy("Processors"),
-        error_messages=_between(gettext_lazy("A machine has 1 to 256 processors.")),
+        error_messages=between(gettext_lazy("A machine has 1 to 256 processors.")),
     )
     memory_gib = forms.DecimalField(
         min_value=Decimal("0.25"),
@@ -111,7 +111,7 @@ class NewMachineForm(forms.Form):
         required=False,
         initial=1,
         label=gettext_lazy("Memory (GB)"),
-        error_messages=_between(
+        error_messages=between(
             gettext_lazy("A machine has 0.25 to 4096 GB of memory, with at most two decimals.")
         ),
     )
@@ -120,7 +120,7 @@ class NewMachineForm(forms.Form):
         max_value=65536,
         initial=10,
         label=gettext_lazy("Disk (GB)"),
-        error_messages=_between(gettext_lazy("A disk has 1 to 65536 GB, a whole number.")),
+        error_messages=between(gettext_lazy("A disk has 1 to 65536 GB, a whole number.")),
     )
     disk_kind = forms.ChoiceField(
         choices=_KINDS,

@@ -125,6 +125,9 @@ class Disk(models.Model):
     origin: models.JSONField[Any, Any] = models.JSONField(
         null=True, help_text="a copied disk or a backup, as the contract says it"
     )
+    is_leaving = models.BooleanField(
+        default=False, help_text="wanted no more; the row goes when its host has done it"
+    )
 
     class Meta:
         ordering = ["position"]
@@ -148,6 +151,9 @@ class Nic(models.Model):
     bridge = models.CharField(max_length=15, blank=True)
     tap = models.CharField(max_length=15, blank=True)
     leased_address = models.CharField(max_length=45, blank=True)
+    is_leaving = models.BooleanField(
+        default=False, help_text="wanted no more; its address stays its own until its host has done it"
+    )
 
     class Meta:
         ordering = ["position"]

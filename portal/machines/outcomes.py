@@ -10,6 +10,7 @@ from portal.exports.services import settle_export
 from portal.images.checking import settle_check
 from portal.machines.freezing import settle_forget, settle_freeze
 from portal.machines.moving import settle_move
+from portal.machines.taking_back import settle_leaving
 from workers.contract.messages import Progress
 
 Outcome = Callable[[Operation, Progress], None]
@@ -29,6 +30,7 @@ OUTCOMES: dict[Kind, Outcome] = {
 
 def settle(operation: Operation, progress: Progress) -> None:
     """Write down what came of it."""
+    settle_leaving(operation, progress)
     outcome = OUTCOMES.get(Kind(operation.kind))
     if outcome is not None:
         outcome(operation, progress)

@@ -18,6 +18,7 @@ from portal.images.models import Image
 from portal.live import publish
 from portal.machines import dispatch, outcomes
 from portal.machines.models import Machine, Nic
+from portal.machines.taking_back import take_back
 from workers.contract.errors import ErrorCode, MessageError
 from workers.contract.messages import (
     ApplyMachine,
@@ -197,6 +198,8 @@ def _take_back(operation: Operation, machine_id: UUID, progress: Progress) -> No
         return
     if operation.kind in (Kind.INSERT_DISC, Kind.FINISH_INSTALLATION):
         _take_disc_back(operation, current)
+    if operation.kind == Kind.CHANGE and current.exists():
+        take_back(operation)
     if operation.kind == Kind.START:  # anew, and its saved memory is there still: that is of the run before
         current.filter(observed=Observed.SAVED).update(run=F("run") - 1)
     is_paused = Q(observed=Observed.PAUSED, paused_for=PauseReason.PERSON)

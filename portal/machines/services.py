@@ -17,6 +17,7 @@ from portal.images.models import Image, ImageKind, ImageState
 from portal.machines.asking import change, is_starting, record, refuse_while_copied, running, wanted
 from portal.machines.drives import Drive, has_second_drive
 from portal.machines.models import Disk, Machine, Nic
+from portal.machines.taking_back import take_back
 from portal.networks.models import Network
 from portal.networks.services import free_address, new_mac
 from portal.refusal import Refused
@@ -210,6 +211,9 @@ def operation_cancel(*, machine: Machine, by: User) -> Operation:
         newest = going_on.order_by("-generation").first()
         if newest is None:
             raise Refused(_("There is nothing under way that could be cancelled."))
+        if newest.kind == Kind.CHANGE:
+            take_back(newest)
+            row.refresh_from_db()
         power = _power_before(newest) if newest.kind == Kind.SAVE else row.power
         return change(row, Kind.CANCEL, by, about=newest.pk, power=power)
 

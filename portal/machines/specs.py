@@ -48,7 +48,10 @@ def spec_of(machine: Machine) -> MachineSpec:
         firmware=Firmware(machine.firmware),
         tpm=machine.tpm,
         autostart=Autostart(machine.autostart),
-        disks=tuple(disk_spec(disk) for disk in machine.disks.select_related("image").order_by("position")),
+        disks=tuple(
+            disk_spec(disk)
+            for disk in machine.disks.filter(is_leaving=False).select_related("image").order_by("position")
+        ),
         disc=disc_spec(machine.disc),
         second_disc=disc_spec(machine.second_disc),
         boot_from=BootFrom(machine.boot_from),
@@ -62,7 +65,7 @@ def spec_of(machine: Machine) -> MachineSpec:
                 model=NicModel(nic.model),
                 slot=nic.position,
             )
-            for nic in machine.nics.select_related("network").order_by("position")
+            for nic in machine.nics.filter(is_leaving=False).select_related("network").order_by("position")
         ),
     )
 

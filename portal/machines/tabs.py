@@ -24,6 +24,7 @@ class Tab:
 
 TABS = (
     Tab("detail", _("Overview"), "display"),
+    Tab("hardware", _("Hardware"), "cpu"),
     Tab("copies", _("Disks and copies"), "layers"),
     Tab("backups", _("Backups"), "archive"),
 )

@@ -4,13 +4,21 @@ from django.urls import path
 
 from portal.backups import views as backups
 from portal.exports import views as exports
-from portal.machines.views import copies, firmware, guest, pages, power, power_states
+from portal.machines.views import copies, firmware, guest, hardware, pages, power, power_states
 
 app_name = "machines"
 urlpatterns = [
     path("", pages.machine_list, name="list"),
     path("new/", pages.machine_new, name="new"),
     path("<uuid:machine_id>/", pages.machine_detail, name="detail"),
+    path("<uuid:machine_id>/hardware/", hardware.machine_hardware, name="hardware"),
+    path("<uuid:machine_id>/hardware/size/", hardware.machine_size, name="hardware-size"),
+    path("<uuid:machine_id>/hardware/boot/", hardware.machine_boot, name="hardware-boot"),
+    path("<uuid:machine_id>/disks/add/", hardware.disk_add, name="disk-add"),
+    path("<uuid:machine_id>/disks/<uuid:disk_id>/grow/", hardware.disk_grow, name="disk-grow"),
+    path("<uuid:machine_id>/disks/<uuid:disk_id>/remove/", hardware.disk_remove, name="disk-remove"),
+    path("<uuid:machine_id>/cards/add/", hardware.card_add, name="card-add"),
+    path("<uuid:machine_id>/cards/<uuid:nic_id>/remove/", hardware.card_remove, name="card-remove"),
     path("<uuid:machine_id>/copies/", copies.machine_copies, name="copies"),
     path("<uuid:machine_id>/clone/", copies.machine_clone, name="clone"),
     path("<uuid:machine_id>/publish/", copies.machine_publish, name="publish"),

@@ -44,6 +44,9 @@ WITH_EXT4 = Kernel("linux-image-cloud-amd64", _EXT4_MODULES, CACHE / "ext4")
 WITH_PANIC = Kernel("linux-image-cloud-amd64", (*_MODULES, "pvpanic", "pvpanic-mmio"), CACHE / "panic")
 """Tells its machine when it crashes."""
 
+WITH_BALLOON = Kernel("linux-image-cloud-amd64", (*_MODULES, "virtio_balloon"), CACHE / "balloon")
+"""Gives memory back when its host asks for it."""
+
 OLD_HARDWARE = Kernel("linux-image-amd64", _OLD_MODULES, CACHE / "full")
 """Knows real hardware of old and nothing of virtio: the cloud kernel has neither AHCI nor e1000."""
 

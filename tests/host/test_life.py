@@ -34,14 +34,17 @@ def test_from_the_installation_to_a_forced_off(place: Standing) -> None:
 
     # 'The installation is finished': the drive is empty, the machine goes on.
     end = place.apply(machine := wishes.later(machine, disc=None, boot_from=BootFrom.DISK))
-    assert (end.state, [step.step for step in end.steps]) == (OperationState.DONE, [Step.CHANGE_DISC])
+    assert (end.state, [step.step for step in end.steps]) == (
+        OperationState.DONE,
+        [Step.CHANGE_DISC, Step.CHANGE_BOOT],
+    )
     assert _in_drive(place, machine) is None
     assert host.qemus() == [qemu]
 
     # Another disc goes in while it runs.
     other = host.put_disc(uuid4(), guest_disc("idle"))
     end = place.apply(machine := wishes.later(machine, disc=other, boot_from=BootFrom.DISC))
-    assert [step.step for step in end.steps] == [Step.FETCH_DISC, Step.CHANGE_DISC]
+    assert [step.step for step in end.steps] == [Step.FETCH_DISC, Step.CHANGE_DISC, Step.CHANGE_BOOT]
     assert _in_drive(place, machine) == f"{other.image_id}.iso"
     assert host.qemus() == [qemu]
 

@@ -31,6 +31,7 @@ from workers.contract.spec import (
 )
 from workers.plan.firmware import UEFI
 from workers.plan.names import MachineFolder
+from workers.plan.ports import ports
 from workers.plan.qemu import HostChoices, qemu_argv, with_lines
 
 FOLDER = MachineFolder(Path("/var/lib/offshoot/host/machines/5c0f0000-0000-4000-8000-000000000001"))
@@ -109,6 +110,7 @@ def test_the_whole_list_of_a_machine_with_a_hostile_name() -> None:
         *("-device", '{"driver":"virtio-rng-pci","id":"rng","bus":"pcie.0","addr":"0x4","rng":"entropy"}'),
         "-device",
         '{"driver":"virtio-balloon-pci","id":"balloon","bus":"pcie.0","addr":"0x5","free-page-reporting":true}',
+        *(argument for port in ports() for argument in ("-device", json.dumps(port, separators=(",", ":")))),
         "-blockdev",
         '{"driver":"raw","node-name":"disc","read-only":true,"file":{"driver":"file",'
         '"filename":"/var/lib/offshoot/host/images/1a9e.iso","read-only":true}}',
@@ -121,12 +123,12 @@ def test_the_whole_list_of_a_machine_with_a_hostile_name() -> None:
         '"discard":"unmap","detect-zeroes":"unmap"}',
         *("-object", '{"qom-type":"iothread","id":"disk0-thread"}'),
         "-device",
-        '{"driver":"virtio-blk-pci","id":"disk0-device","drive":"disk0","bootindex":2,"serial":"d15c0000000040008000",'
-        '"werror":"stop","rerror":"stop","bus":"pcie.0","addr":"0xe","iothread":"disk0-thread"}',
+        '{"driver":"virtio-blk-pci","id":"disk0-device","drive":"disk0","serial":"d15c0000000040008000",'
+        '"werror":"stop","rerror":"stop","bus":"port8","iothread":"disk0-thread","bootindex":2}',
         *("-netdev", '{"type":"tap","id":"nic0","fd":"7"}'),
         "-device",
         '{"driver":"virtio-net-pci","id":"nic0-device","netdev":"nic0","mac":"52:54:00:00:00:0a",'
-        '"bus":"pcie.0","addr":"0x6","romfile":""}',
+        '"bus":"port0","romfile":""}',
     ]
     assert list(qemu_argv(machine(), choices())) == expected
 

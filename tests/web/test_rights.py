@@ -72,6 +72,14 @@ RULES: dict[str, Rule] = {
     "machines:list": reading(302, 200, 200, 200),
     "machines:new": page(302, 200, 200, 200),
     "machines:detail": reading(302, 404, 200, 200),
+    "machines:hardware": reading(302, 404, 200, 200),
+    "machines:hardware-size": change(302, 404, 422, 422),
+    "machines:hardware-boot": change(302, 404, 422, 422),
+    "machines:disk-add": change(302, 404, 422, 422),
+    "machines:disk-grow": change(302, 404, 422, 422),
+    "machines:disk-remove": change(302, 404, 302, 302),
+    "machines:card-add": change(302, 404, 422, 422),
+    "machines:card-remove": change(302, 404, 302, 302),
     "machines:start": change(302, 404, 302, 302),
     "machines:shut-down": change(302, 404, 302, 302),
     "machines:restart": change(302, 404, 302, 302),
@@ -146,7 +154,9 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
     arguments: dict[str, dict[str, Any]] = {name: {"machine_id": running.pk} for name in OF_A_MACHINE}
     arguments["images:upload"] = {"upload_id": upload.pk}
     arguments["images:delete"] = arguments["images:edit"] = arguments["images:file"] = {"image_id": image.pk}
-    arguments["machines:move-disk"]["disk_id"] = running.disks.get().pk
+    for name in ("machines:move-disk", "machines:disk-grow", "machines:disk-remove"):
+        arguments[name]["disk_id"] = running.disks.get().pk
+    arguments["machines:card-remove"]["nic_id"] = running.nics.get().pk
     template = Template.objects.create(
         owner=ann, host=running.host, name="base", hardware=spec_of(running).model_dump(mode="json")
     )

@@ -46,6 +46,7 @@ class Step(StrEnum):
     CHANGE_DISC = "change_disc"
     CHANGE_DEVICES = "change_devices"
     CHANGE_MEMORY = "change_memory"
+    CHANGE_BOOT = "change_boot"
     PAUSE = "pause"
     RESUME = "resume"
     SAVE = "save"

@@ -15,6 +15,7 @@ from workers.host.boot import boot_id
 from workers.host.enlightenments import kvm_is_enlightened
 from workers.host.facts import host_usage
 from workers.killpoints import reached
+from workers.plan.changes import as_started, most_mib
 from workers.plan.names import MachineFolder
 from workers.plan.qemu import Accelerator, HostChoices, qemu_argv, with_lines
 from workers.this_host import Host
@@ -84,8 +85,8 @@ def start(
         if processes.runs(folder):  # before its TPM is touched
             raise processes.LaunchError("another qemu of this machine is running already")
         free = host_usage(host.config.state.root).memory_free_mib
-        if spec.memory_mib > free:
-            raise MemoryShort(f"{spec.memory_mib} MiB wanted, {free} MiB free on {host.config.name}")
+        if most_mib(spec) > free:
+            raise MemoryShort(f"{most_mib(spec)} MiB wanted, {free} MiB free on {host.config.name}")
         firmware.make_store(folder, spec.firmware, uid=host.config.uid, gid=host.config.gid)
         taps = networks.open_taps(spec)
         reached("taps opened")
@@ -117,8 +118,9 @@ def start(
                     "accelerator": choices.accelerator,
                     "disc": str(spec.disc.image_id) if spec.disc else None,
                     "second_disc": str(spec.second_disc.image_id) if spec.second_disc else None,
-                    "spec": spec.to_wire(),
-                    "spec_at_start": spec.to_wire(),
+                    "spec": as_started(spec).to_wire(),
+                    "spec_at_start": as_started(spec).to_wire(),
+                    "ports": True,
                 },
             )
     host.on_launch(spec.machine_id)

@@ -7,6 +7,7 @@ from workers.effects import (
     backup_jobs,
     backups,
     converting,
+    devices,
     drives,
     ending,
     exporting,
@@ -16,7 +17,9 @@ from workers.effects import (
     launching,
     making,
     power,
+    resizing,
     saving,
+    tuning,
 )
 from workers.effects.work import Effect
 
@@ -32,7 +35,11 @@ EFFECTS: dict[Step, Effect] = {
     Step.MAKE_SEED: guest.make_seed,
     Step.PREPARE_NETWORK: launching.prepare_network,
     Step.LAUNCH: launching.launch,
+    Step.RESIZE_DISKS: resizing.resize_disks,
     Step.CHANGE_DISC: drives.change_disc,
+    Step.CHANGE_DEVICES: devices.change_devices,
+    Step.CHANGE_BOOT: tuning.change_boot,
+    Step.CHANGE_MEMORY: tuning.change_memory,
     Step.ASK_GUEST: ending.ask_guest,
     Step.STOP: ending.stop,
     Step.REMOVE: ending.remove,

@@ -16,6 +16,7 @@ from workers.plan.disks import create_argv
 
 _RESERVE_BYTES = 1024 * 1024 * 1024
 _SLICE_BYTES = 4 * 1024 * 1024 * 1024
+_QCOW2_MAGIC = b"QFI\xfb"
 
 
 class DiskError(OffshootError):
@@ -112,6 +113,44 @@ def needs_room(folder: Path, size_bytes: int) -> None:
             errno.ENOSPC,
             f"not enough room: {size_bytes / 1024**3:.1f} GiB and 1 GiB to go on with wanted, {free_gib:.1f} GiB free",
         )
+
+
+def virtual_size(path: Path) -> int | None:
+    """The size that a guest sees of the disk in this file, in bytes; None where there is no such file.
+
+    Read from the file itself, so it is true also while qemu has it open (qemu: docs/interop/qcow2.txt).
+    """
+    try:
+        with path.open("rb") as file:
+            if path.suffix == ".qcow2":
+                header = file.read(32)
+                return int.from_bytes(header[24:32], "big") if header.startswith(_QCOW2_MAGIC) else None
+            return os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return None
+
+
+def reserve_more(path: Path, size_bytes: int, progress: Callable[[int], None]) -> None:
+    """Make the file of a fixed disk larger, all of its room reserved; as it was before where there is no room.
+
+    Raises DiskError, with code DISK_FULL where there is no room.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        before = os.fstat(descriptor).st_size
+        needs_room(path.parent, size_bytes - before)
+        try:
+            for offset in range(before, size_bytes, _SLICE_BYTES):
+                os.posix_fallocate(descriptor, offset, min(_SLICE_BYTES, size_bytes - offset))
+                progress(100 * (offset - before) // (size_bytes - before))
+        except BaseException:
+            os.ftruncate(descriptor, before)
+            raise
+    except OSError as exc:
+        full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise DiskError(str(exc), code=_code(full=full)) from exc
+    finally:
+        os.close(descriptor)
 
 
 def takes_direct_io(folder: Path) -> bool:

@@ -6,7 +6,7 @@ records are only read, to see what stands on a base.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,14 @@ def made_disks(folder: MachineFolder) -> dict[UUID, MadeDisk]:
 
 def note_disk(folder: MachineFolder, disk_id: UUID, made: MadeDisk) -> None:
     """From now on it is known to lie there; after the return that survives a power cut."""
-    known = made_disks(folder) | {disk_id: made}
-    write_json(
-        folder.disks_file, {str(each): asdict(one) | {"base": _text(one.base)} for each, one in known.items()}
-    )
+    _write(folder, made_disks(folder) | {disk_id: made})
+
+
+def forget_disk(folder: MachineFolder, disk_id: UUID) -> None:
+    """Its file is gone, and it is no longer one of the machine's."""
+    known = made_disks(folder)
+    if known.pop(disk_id, None) is not None:
+        _write(folder, known)
 
 
 def note_stray(folder: MachineFolder, disk_id: UUID, stray: Spot | None) -> None:
@@ -85,6 +89,11 @@ def disks_on(state: StateFolder, base_id: UUID) -> Iterator[tuple[UUID, UUID]]:
         for disk_id, made in made_disks(MachineFolder(path)).items():
             if made.base == base_id:
                 yield UUID(path.name), disk_id
+
+
+def _write(folder: MachineFolder, known: Mapping[UUID, MadeDisk]) -> None:
+    records = {str(each): asdict(one) | {"base": _text(one.base)} for each, one in known.items()}
+    write_json(folder.disks_file, records)
 
 
 def _read(raw: dict[str, Any]) -> MadeDisk:

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from workers.config import HostConfig
 from workers.contract.messages import NicFacts
-from workers.contract.spec import MachineSpec, NetworkSpec, NicModel
+from workers.contract.spec import MachineSpec, NetworkSpec, NicModel, NicSpec
 from workers.host import dhcp, firewall, links
 from workers.host.files import read_json, write_json
 from workers.host.locks import locked
@@ -53,14 +53,7 @@ def open_taps(spec: MachineSpec) -> tuple[int, ...]:
     descriptors: list[int] = []
     try:
         for nic in spec.nics:
-            descriptors.append(
-                links.open_tap(
-                    tap_name(nic),
-                    bridge=bridge_name(nic.network.id),
-                    mac=tap_mac(nic),
-                    virtio_header=nic.model is NicModel.VIRTIO,
-                )
-            )
+            descriptors.append(open_card(nic))
     except BaseException:
         close_taps(descriptors)
         raise
@@ -87,6 +80,24 @@ def unplug(config: HostConfig, machine_id: UUID) -> None:
         used = {path.parent.parent.name for path in cards.keys() - set(mine)}
         empty = {path.name for path in config.state.networks.glob("*/")} - used
         _match(config, {UUID(name) for name in empty | {path.parent.parent.name for path in mine}})
+
+
+def unplug_card(config: HostConfig, nic: NicSpec) -> None:
+    """Take one card out of its network, which goes with its last one; the machine's other cards stay."""
+    with _lock(config):
+        _unsettled(config).touch()
+        _nic_file(config, nic.network.id, nic.mac).unlink(missing_ok=True)
+        _match(config, {nic.network.id})
+
+
+def open_card(nic: NicSpec) -> int:
+    """A new tap for one card, as an open descriptor. Raises LinkError."""
+    return links.open_tap(
+        tap_name(nic),
+        bridge=bridge_name(nic.network.id),
+        mac=tap_mac(nic),
+        virtio_header=nic.model is NicModel.VIRTIO,
+    )
 
 
 def nic_facts(config: HostConfig, spec: MachineSpec) -> tuple[NicFacts, ...]:

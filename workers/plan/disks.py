@@ -77,3 +77,8 @@ def percent_in(line: str) -> int | None:
     """The per cent in a line of `qemu-img -p`, as in "(12.50/100%)"."""
     found = re.search(r"\((\d+)(?:\.\d+)?/100%\)", line)
     return int(found.group(1)) if found else None
+
+
+def grow_argv(path: Path, size_bytes: int) -> tuple[str, ...]:
+    """qemu-img's arguments that make a growing disk larger; the same size again changes nothing, a smaller one is refused."""
+    return (QEMU_IMG, "resize", "-q", "-f", "qcow2", str(path), str(size_bytes))

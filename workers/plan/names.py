@@ -186,6 +186,11 @@ class MachineFolder:
         """The same while it is being written."""
         return self.root / "memory.saved.part"
 
+    @property
+    def balloon_file(self) -> Path:
+        """How much memory the balloon leaves to the guest, as qemu said last, and in which run."""
+        return self.root / "balloon.json"
+
 
 @dataclass(frozen=True)
 class StateFolder:

@@ -26,7 +26,9 @@ from workers.contract.spec import (
     NicModel,
     NicSpec,
 )
+from workers.plan.changes import most_mib
 from workers.plan.names import MachineFolder
+from workers.plan.ports import disk_port, nic_port, ports
 
 QEMU = "qemu-system-x86_64"
 MACHINE_TYPE = "pc-q35-7.2"
@@ -42,8 +44,7 @@ AsyncIo = Literal["io_uring", "native", "threads"]
 
 # Slots on the root bus are fixed by role, so that a guest finds its hardware where it was at every start.
 _SLOT_VIDEO, _SLOT_USB, _SLOT_SERIAL, _SLOT_RNG, _SLOT_BALLOON = 1, 2, 3, 4, 5
-_SLOT_FIRST_NIC = 6
-_SLOT_FIRST_DISK = 14
+_SLOT_FIRST_OLD_NIC = 6
 _SLOT_SEED = 30
 _SATA_PORTS = 6
 _SECOND_DRIVE_PORT = 5
@@ -107,8 +108,8 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
         *_machine(spec, host),
         *_accelerator(spec, host),
         *("-smp", f"cpus={spec.cpus},sockets=1,cores={spec.cpus},threads=1"),
-        *("-m", f"size={spec.memory_mib}M"),
-        *_object("memory-backend-memfd", "ram", size=spec.memory_mib * MIB, share=True),
+        *("-m", f"size={most_mib(spec)}M"),
+        *_object("memory-backend-memfd", "ram", size=most_mib(spec) * MIB, share=True),
         *_clock(spec, host),
         *("-boot", "strict=on"),
         # A crashed system stays on the screen, and is told of, until a person has seen it.
@@ -138,6 +139,7 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
             **{"free-page-reporting": True},
         ),
         *_tpm(spec, host),
+        *(argument for port in ports() for argument in ("-device", _json(port))),
         *_disc(spec, host),
         *_second_disc(spec, host),
         *(argument for disk in spec.disks for argument in _disk(disk, spec, host)),
@@ -249,8 +251,7 @@ def _chardev(name: str, path: Path) -> tuple[str, ...]:
 
 def _disc(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
     """The drive is always there, so that a disc can be put in and taken out while the machine runs."""
-    boot_index = 1 if spec.boot_from is BootFrom.DISC else len(spec.disks) + 1
-    return _drive(DRIVE, host.disc, bootindex=boot_index)
+    return _drive(DRIVE, host.disc, bootindex=boot_order(spec)[DRIVE.device])
 
 
 def _second_disc(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
@@ -270,11 +271,36 @@ def _drive(drive: Drive, disc: Path | None, **properties: object) -> tuple[str, 
 
 
 def _disk(disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
-    name = f"disk{disk.slot}"
+    blockdevs = tuple(argument for node in disk_nodes(disk, host) for argument in ("-blockdev", _json(node)))
+    boot = {"bootindex": boot_order(spec)[disk_device_id(disk)]}
+    if disk.bus is DiskBus.SATA:
+        port = 1 + sum(1 for other in spec.disks if other.bus is DiskBus.SATA and other.slot < disk.slot)
+        most = _SECOND_DRIVE_PORT if spec.has_second_drive else _SATA_PORTS
+        if port >= most:
+            raise ValueError(f"more than {most - 1} SATA disks")
+        device = {"driver": "ide-hd", **_disk_properties(disk), "bus": f"ide.{port}"}
+        return (*blockdevs, "-device", _json(device | boot))
+    thread = _json(disk_thread(disk))
+    return (*blockdevs, "-object", thread, "-device", _json(disk_device(disk) | boot))
+
+
+def disk_node(disk: DiskSpec) -> str:
+    """The name of a disk's block node; its file's node is called `<this>-file`."""
+    return f"disk{disk.slot}"
+
+
+def disk_device_id(disk: DiskSpec) -> str:
+    """The name of the device that a disk is."""
+    return f"{disk_node(disk)}-device"
+
+
+def disk_nodes(disk: DiskSpec, host: HostChoices) -> tuple[dict[str, object], dict[str, object]]:
+    """The block nodes of a disk, its file's first; also what QMP's blockdev-add takes."""
+    name = disk_node(disk)
     growing = disk.kind is DiskKind.GROWING
     # A fixed disk keeps its room: passing discards down would give it back to the host.
     discard = "unmap" if growing else "ignore"
-    file = {
+    file: dict[str, object] = {
         "driver": "file",
         "node-name": f"{name}-file",
         "filename": str(host.disk_files[disk.id]),
@@ -290,33 +316,81 @@ def _disk(disk: DiskSpec, spec: MachineSpec, host: HostChoices) -> tuple[str, ..
         "discard": discard,
         "detect-zeroes": "unmap" if growing else "off",
     }
-    properties: dict[str, object] = {
-        "id": f"{name}-device",
-        "drive": name,
-        "bootindex": _boot_rank(disk, spec) + (2 if spec.boot_from is BootFrom.DISC else 1),
-        "serial": disk.id.hex[:20],
+    return file, image
+
+
+def disk_thread(disk: DiskSpec) -> dict[str, object]:
+    """The thread that a virtio disk is served by; also what QMP's object-add takes."""
+    return {"qom-type": "iothread", "id": f"{disk_node(disk)}-thread"}
+
+
+def disk_device(disk: DiskSpec) -> dict[str, object]:
+    """A virtio disk in its port, without its place in the boot order; also what QMP's device_add takes."""
+    return {
+        "driver": "virtio-blk-pci",
+        **_disk_properties(disk),
+        "bus": disk_port(disk.slot),
+        "iothread": f"{disk_node(disk)}-thread",
+    }
+
+
+def disk_serial(disk: DiskSpec) -> str:
+    """What a guest reads as the disk's serial number, by which it is told from another one in the same place."""
+    return disk.id.hex[:20]
+
+
+def _disk_properties(disk: DiskSpec) -> dict[str, object]:
+    return {
+        "id": disk_device_id(disk),
+        "drive": disk_node(disk),
+        "serial": disk_serial(disk),
         # The machine stands still until its disk can be read and written again; its system sees no error.
         "werror": "stop",
         "rerror": "stop",
     }
-    blockdevs = ("-blockdev", _json(file), "-blockdev", _json(image))
-    if disk.bus is DiskBus.SATA:
-        port = 1 + sum(1 for other in spec.disks if other.bus is DiskBus.SATA and other.slot < disk.slot)
-        ports = _SECOND_DRIVE_PORT if spec.has_second_drive else _SATA_PORTS
-        if port >= ports:
-            raise ValueError(f"more than {ports - 1} SATA disks")
-        return (*blockdevs, *_device("ide-hd", **properties, bus=f"ide.{port}"))
-    return (
-        *blockdevs,
-        *_object("iothread", f"{name}-thread"),
-        *_device(
-            "virtio-blk-pci",
-            **properties,
-            bus="pcie.0",
-            addr=_slot(_SLOT_FIRST_DISK + disk.slot),
-            iothread=f"{name}-thread",
-        ),
+
+
+def boot_order(spec: MachineSpec) -> dict[str, int]:
+    """The devices that a system can be started from, by their rank: the lowest is tried first."""
+    first = [disk for disk in spec.disks if disk.slot == spec.boot_slot]
+    rest = sorted((disk for disk in spec.disks if disk.slot != spec.boot_slot), key=lambda disk: disk.slot)
+    disks = [disk_device_id(disk) for disk in (*first, *rest)]
+    names = [DRIVE.device, *disks] if spec.boot_from is BootFrom.DISC else [*disks, DRIVE.device]
+    return {name: rank for rank, name in enumerate(names, start=1)}
+
+
+def nic_node(nic: NicSpec) -> str:
+    """The name of a card's end of the cable."""
+    return f"nic{nic.slot}"
+
+
+def nic_device_id(nic: NicSpec) -> str:
+    """The name of the device that a card is."""
+    return f"{nic_node(nic)}-device"
+
+
+def nic_cable(nic: NicSpec, tap: str) -> dict[str, object]:
+    """The cable of a card, `tap` being an open tap's number or the name that it was handed over by; also for QMP's netdev_add."""
+    return {"type": "tap", "id": nic_node(nic), "fd": tap}
+
+
+def nic_device(nic: NicSpec) -> dict[str, object]:
+    """A card in its port, or, being of the old kind that has none, in its slot; also what QMP's device_add takes."""
+    is_virtio = nic.model is NicModel.VIRTIO
+    place = (
+        {"bus": nic_port(nic.slot)}
+        if is_virtio
+        else {"bus": "pcie.0", "addr": _slot(_SLOT_FIRST_OLD_NIC + nic.slot)}
     )
+    return {
+        "driver": "virtio-net-pci" if is_virtio else "e1000",
+        "id": nic_device_id(nic),
+        "netdev": nic_node(nic),
+        "mac": nic.mac,
+        **place,
+        # No option ROM: booting from the network is not offered, and waiting for it would slow each start.
+        "romfile": "",
+    }
 
 
 def _seed(path: Path) -> tuple[str, ...]:
@@ -331,28 +405,8 @@ def _seed(path: Path) -> tuple[str, ...]:
     return ("-blockdev", _json(node), *device)
 
 
-def _boot_rank(disk: DiskSpec, spec: MachineSpec) -> int:
-    """0 for the disk that is tried first, then the others by their slots."""
-    order = sorted(spec.disks, key=lambda each: (each.slot != spec.boot_slot, each.slot))
-    return order.index(disk)
-
-
 def _nic(nic: NicSpec, tap_fd: int) -> tuple[str, ...]:
-    name = f"nic{nic.slot}"
-    driver = "virtio-net-pci" if nic.model is NicModel.VIRTIO else "e1000"
-    return (
-        *("-netdev", _json({"type": "tap", "id": name, "fd": str(tap_fd)})),
-        # No option ROM: booting from the network is not offered, and waiting for it would slow each start.
-        *_device(
-            driver,
-            id=f"{name}-device",
-            netdev=name,
-            mac=nic.mac,
-            bus="pcie.0",
-            addr=_slot(_SLOT_FIRST_NIC + nic.slot),
-            romfile="",
-        ),
-    )
+    return ("-netdev", _json(nic_cable(nic, str(tap_fd))), "-device", _json(nic_device(nic)))
 
 
 def _object(kind: str, name: str, **properties: object) -> tuple[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from workers.contract.acts import Act
 from workers.contract.messages import Step
 from workers.contract.spec import MachineSpec, Power, StopMode
+from workers.plan.changes import Changes, most_mib
 
 ACT_STEPS: dict[str, tuple[Step, ...]] = {
     "reset": (Step.RESET,),
@@ -25,10 +27,11 @@ ACT_STEPS: dict[str, tuple[Step, ...]] = {
 class Found:
     """A machine as the host finds it.
 
-    `disks_moved`: a disk is of another kind, or lies elsewhere, than it is wanted. `images_missing`: one that is to be
-    made begins as an image that is not here yet. `running_run` is the run of the living qemu (None: none lives),
-    `running_disc` and `running_second_disc` the discs in its drives; `ended_run` is the run that ended by itself or by
-    a person's wish, None where none did.
+    `disks_moved`: a disk is of another kind, or lies elsewhere, than it is wanted; `disks_short`: one's file is smaller
+    than it is wanted; `disks_left` are disks that are wanted no more and have a file still. `images_missing`: one that
+    is to be made begins as an image that is not here yet. `running_run` is the run of the living qemu (None: none
+    lives), `running_disc` and `running_second_disc` the discs in its drives; `changes` lead from its hardware to the
+    wanted one. `ended_run` is the run that ended by itself or by a person's wish, None where none did.
     """
 
     disks_missing: bool
@@ -43,10 +46,16 @@ class Found:
     """It stands still because it was told to; one that a fault made stand still goes on only when told so by an act."""
     saved_run: int | None = None
     """The run whose memory is saved while no qemu lives."""
+    changes: Changes = field(default_factory=Changes)
+    disks_short: bool = False
+    disks_left: frozenset[UUID] = frozenset()
 
 
 def steps_for(spec: MachineSpec, found: Found, act: Act | None = None) -> tuple[Step, ...]:
     """The steps from `found` to `spec`, then those of the act; empty where there is nothing to do."""
+    if act is not None and act.kind == "revert_to_snapshot":
+        # Its hardware is that of the snapshot only when the machine is back there: nothing is plugged or removed before.
+        found = replace(found, changes=Changes(), disks_short=False, disks_left=frozenset())
     steps = _to_match(spec, found)
     return (*steps, *(step for step in (ACT_STEPS[act.kind] if act else ()) if step not in steps))
 
@@ -64,21 +73,15 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
         *((Step.CONVERT_DISKS,) if found.disks_moved else ()),
         *((Step.FETCH_IMAGE,) if found.images_missing else ()),
         *((Step.MAKE_DISKS,) if found.disks_missing else ()),
+        *((Step.RESIZE_DISKS,) if found.disks_short else ()),
+        *((Step.CHANGE_DEVICES,) if found.disks_left else ()),
     )
     if spec.power is Power.OFF:  # ended first: a disk that is lost keeps no machine from being cut off
         return (*(stop if runs else ()), *discard, *make_disks)
     if spec.power is Power.SAVED:
         return () if found.saved_run is not None else (Step.SAVE,)
     if found.running_run is not None and found.running_run >= spec.run:
-        wanted = [str(disc.image_id) if disc else None for disc in (spec.disc, spec.second_disc)]
-        in_drives = [found.running_disc, found.running_second_disc]
-        comes = any(new and new != old for new, old in zip(wanted, in_drives, strict=True))
-        change_discs = (*((Step.FETCH_DISC,) if comes else ()), Step.CHANGE_DISC)
-        pause = () if found.paused else (Step.PAUSE,)
-        return (
-            *(change_discs if wanted != in_drives else ()),
-            *(pause if spec.power is Power.PAUSED else resume),
-        )
+        return _while_running(spec, found)
     if found.saved_run is not None and found.saved_run >= spec.run:
         # It goes on with the hardware that it was saved with.
         if spec.power is Power.PAUSED:
@@ -98,4 +101,28 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
         *((Step.MAKE_SEED,) if found.seed_missing else ()),
         *((Step.PREPARE_NETWORK,) if spec.nics else ()),
         Step.LAUNCH,
+        *((Step.CHANGE_MEMORY,) if spec.memory_mib < most_mib(spec) else ()),
+    )
+
+
+def _while_running(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
+    """What can be changed in a living machine; the rest waits for its next start."""
+    wanted = [str(disc.image_id) if disc else None for disc in (spec.disc, spec.second_disc)]
+    in_drives = [found.running_disc, found.running_second_disc]
+    comes = any(new and new != old for new, old in zip(wanted, in_drives, strict=True))
+    resume = (Step.RESUME,) if found.paused and spec.power is not Power.PAUSED else ()
+    pause = (Step.PAUSE,) if spec.power is Power.PAUSED and not found.paused else ()
+    left = found.disks_left - {disk.id for disk in found.changes.kept_disks}
+    resize = found.disks_short or found.changes.grow or found.changes.shrink
+    return (
+        *resume,  # first: a guest that stands still lets go of nothing
+        *((Step.FETCH_DISC,) if comes else ()),
+        *((Step.FETCH_IMAGE,) if found.images_missing else ()),
+        *((Step.MAKE_DISKS,) if found.disks_missing else ()),
+        *((Step.RESIZE_DISKS,) if resize else ()),
+        *((Step.CHANGE_DISC,) if wanted != in_drives else ()),
+        *((Step.CHANGE_DEVICES,) if found.changes.devices or left else ()),
+        *((Step.CHANGE_BOOT,) if found.changes.boot else ()),
+        *((Step.CHANGE_MEMORY,) if found.changes.memory_mib is not None else ()),
+        *pause,
     )

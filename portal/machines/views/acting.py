@@ -17,6 +17,7 @@ from portal.activity.words import seconds_left, shown
 from portal.fleet.words import emulated_notice
 from portal.machines import selectors
 from portal.machines.models import Machine
+from portal.machines.pending import pending_words
 from portal.machines.status import Status, possible
 from portal.machines.tabs import TABS
 from portal.refusal import Refused
@@ -78,6 +79,7 @@ def head_of(machine: Machine) -> dict[str, Any]:
         and newest.error_code == ErrorCode.GUEST_IGNORED_SHUTDOWN
         and status.known == "running",
         "host_is_silent": machine.host.is_silent,
+        "pending": pending_words(machine),
         "emulated_notice": emulated_notice(machine.host.host_facts),
     }
 

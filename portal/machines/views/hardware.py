@@ -1,0 +1,152 @@
+"""The page of a machine's hardware. No rules here: parse, call a service or a selector, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST, require_safe
+
+from portal.machines import hardware, room, selectors
+from portal.machines.hardware_forms import (
+    FROM_DISC,
+    AddCardForm,
+    AddDiskForm,
+    BootForm,
+    GrowDiskForm,
+    RemoveDiskForm,
+    SizeForm,
+    size_form,
+)
+from portal.machines.models import Machine
+from portal.machines.views.acting import act, machine_page, user_of
+from portal.networks.models import Network
+from portal.refusal import Refused
+from workers.contract.spec import GIB, BootFrom, DiskBus, DiskKind, NicModel
+
+
+@require_safe
+def machine_hardware(request: HttpRequest, machine_id: UUID) -> HttpResponse:
+    """What it has, and a form for each part of it."""
+    return _page(request, selectors.machine_for(user_of(request), machine_id))
+
+
+@require_POST
+def machine_size(request: HttpRequest, machine_id: UUID) -> HttpResponse:
+    """Its name, processors and memory."""
+    form = SizeForm(request.POST)
+    return _asked(
+        request, machine_id, form, "size_form", lambda: partial(hardware.machine_change_size, **form.wanted())
+    )
+
+
+@require_POST
+def machine_boot(request: HttpRequest, machine_id: UUID) -> HttpResponse:
+    """What it starts from."""
+    form = BootForm(request.POST)
+    return _asked(
+        request, machine_id, form, "boot_form", lambda: partial(hardware.machine_change_boot, **form.wanted())
+    )
+
+
+@require_POST
+def disk_add(request: HttpRequest, machine_id: UUID) -> HttpResponse:
+    """One more disk."""
+    form = AddDiskForm(request.POST)
+
+    def wanted() -> Callable[..., object]:
+        data = form.cleaned_data
+        return partial(
+            hardware.disk_add,
+            size_bytes=data["disk_gib"] * GIB,
+            kind=DiskKind(data["disk_kind"]),
+            bus=DiskBus(data["disk_bus"]),
+            pool=data["pool"],
+        )
+
+    return _asked(request, machine_id, form, "disk_form", wanted)
+
+
+@require_POST
+def disk_grow(request: HttpRequest, machine_id: UUID, disk_id: UUID) -> HttpResponse:
+    """A disk made larger."""
+    form = GrowDiskForm(request.POST)
+
+    def wanted() -> Callable[..., object]:
+        size_bytes = form.cleaned_data["grow_gib"] * GIB
+        return partial(hardware.disk_grow, disk_id=disk_id, size_bytes=size_bytes)
+
+    return _asked(request, machine_id, form, "grow_form", wanted, of=disk_id)
+
+
+@require_POST
+def disk_remove(request: HttpRequest, machine_id: UUID, disk_id: UUID) -> HttpResponse:
+    """A disk taken out and deleted, after the person has said that they are sure."""
+    form = RemoveDiskForm(request.POST)
+    is_sure = form.is_valid() and form.cleaned_data["sure"]
+    remove = partial(hardware.disk_remove, disk_id=disk_id, is_sure=is_sure)
+    return act(request, machine_id, remove, page="hardware")
+
+
+@require_POST
+def card_add(request: HttpRequest, machine_id: UUID) -> HttpResponse:
+    """One more network card."""
+    form = AddCardForm(request.POST)
+
+    def wanted() -> Callable[..., object]:
+        data = form.cleaned_data
+        return partial(hardware.card_add, network=data["network"], model=NicModel(data["nic_model"]))
+
+    return _asked(request, machine_id, form, "card_form", wanted)
+
+
+@require_POST
+def card_remove(request: HttpRequest, machine_id: UUID, nic_id: UUID) -> HttpResponse:
+    """A network card taken out."""
+    return act(request, machine_id, partial(hardware.card_remove, nic_id=nic_id), page="hardware")
+
+
+def _asked(
+    request: HttpRequest,
+    machine_id: UUID,
+    form: forms.Form,
+    form_name: str,
+    wanted: Callable[[], Callable[..., object]],
+    *,
+    of: UUID | None = None,
+) -> HttpResponse:
+    """Ask for it, or show the page again with the form as it was filled in and what is wrong at its field."""
+    user = user_of(request)
+    machine = selectors.machine_for(user, machine_id)
+    if form.is_valid():
+        try:
+            wanted()(machine=machine, by=user)
+        except Refused as refusal:
+            form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
+        else:
+            return redirect("machines:hardware", machine_id=machine_id)
+    return _page(request, machine, **{form_name: form}, grown=of)
+
+
+def _page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpResponse:
+    first = FROM_DISC if machine.boot_from == BootFrom.DISC else str(machine.boot_slot)
+    context = {
+        "disks": list(machine.disks.order_by("position")),
+        "pools": room.usable_pools(machine.host),
+        "networks": Network.objects.order_by("name"),
+        "size_form": size_form(machine),
+        "boot_form": BootForm(initial={"first": first}),
+        "disk_form": AddDiskForm(
+            initial={"disk_gib": 10, "disk_kind": DiskKind.GROWING, "disk_bus": DiskBus.VIRTIO}
+        ),
+        "card_form": AddCardForm(initial={"nic_model": NicModel.VIRTIO}),
+        "grow_form": None,
+        **filled_in,
+    }
+    status = 422 if any(isinstance(form, forms.Form) and form.errors for form in filled_in.values()) else 200
+    return machine_page(request, machine, "hardware", "machines/hardware.html", context, status=status)

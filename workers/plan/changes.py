@@ -1,0 +1,125 @@
+"""What is wanted against what the living machine has: what can be changed while it runs, and what waits for its next start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workers.contract.spec import DiskBus, DiskSpec, MachineSpec, NicModel, NicSpec
+
+
+@dataclass(frozen=True)
+class Changes:
+    """`pending` names what counts from the next start on, the others what can be done at once.
+
+    `kept_disks` are wanted no more but stay plugged in until then; `grow` are disks that are plugged in and wanted
+    larger, `shrink` those wanted smaller. `memory_mib` is what the guest is to be left with, None where it has that
+    already. A name in `pending` is followed by "=" and the number that counts now, or by ":" and a slot.
+    """
+
+    unplug_disks: tuple[DiskSpec, ...] = ()
+    kept_disks: tuple[DiskSpec, ...] = ()
+    plug_disks: tuple[DiskSpec, ...] = ()
+    unplug_nics: tuple[NicSpec, ...] = ()
+    plug_nics: tuple[NicSpec, ...] = ()
+    grow: tuple[DiskSpec, ...] = ()
+    shrink: tuple[DiskSpec, ...] = ()
+    boot: bool = False
+    memory_mib: int | None = None
+    pending: tuple[str, ...] = ()
+
+    @property
+    def devices(self) -> bool:
+        """Something is to be plugged in or out."""
+        return bool(self.unplug_disks or self.plug_disks or self.unplug_nics or self.plug_nics)
+
+
+def most_mib(spec: MachineSpec) -> int:
+    """The memory that a machine is started with: the most that it can be given."""
+    return spec.memory_most_mib or spec.memory_mib
+
+
+def as_started(spec: MachineSpec) -> MachineSpec:
+    """The machine just after its start: all of its memory is in it, until the balloon has taken some."""
+    return spec.model_copy(update={"memory_mib": most_mib(spec)})
+
+
+def changes(wanted: MachineSpec, living: MachineSpec, *, ports: bool) -> Changes:
+    """From the living machine to the wanted one. `ports`: its board has ports into which things can be plugged."""
+    unwanted = tuple(disk for disk in living.disks if not _has_disk(wanted, disk))
+    unplug_disks = tuple(disk for disk in unwanted if ports and disk.bus is DiskBus.VIRTIO)
+    unplug_nics = tuple(
+        nic for nic in living.nics if nic not in wanted.nics and ports and nic.model is NicModel.VIRTIO
+    )
+    taken_disks = {disk.slot for disk in living.disks} - {disk.slot for disk in unplug_disks}
+    taken_nics = {nic.slot for nic in living.nics} - {nic.slot for nic in unplug_nics}
+    plug_disks = tuple(
+        disk
+        for disk in wanted.disks
+        if not _has_disk(living, disk)
+        and ports
+        and disk.bus is DiskBus.VIRTIO
+        and disk.slot not in taken_disks
+    )
+    plug_nics = tuple(
+        nic
+        for nic in wanted.nics
+        if nic not in living.nics and ports and nic.model is NicModel.VIRTIO and nic.slot not in taken_nics
+    )
+    sizes = {disk.id: disk.size_bytes for disk in living.disks}
+    memory = min(wanted.memory_mib, most_mib(living))
+    found = Changes(
+        unplug_disks=unplug_disks,
+        kept_disks=tuple(disk for disk in unwanted if disk not in unplug_disks),
+        plug_disks=plug_disks,
+        unplug_nics=unplug_nics,
+        plug_nics=plug_nics,
+        grow=tuple(disk for disk in wanted.disks if disk.size_bytes > sizes.get(disk.id, disk.size_bytes)),
+        shrink=tuple(disk for disk in wanted.disks if disk.size_bytes < sizes.get(disk.id, 0)),
+        boot=(wanted.boot_from, wanted.boot_slot) != (living.boot_from, living.boot_slot),
+        memory_mib=memory if memory != living.memory_mib else None,
+    )
+    pending = _pending(wanted, living, after(living, wanted, found))
+    return Changes(**(vars(found) | {"pending": pending}))
+
+
+def after(living: MachineSpec, wanted: MachineSpec, found: Changes) -> MachineSpec:
+    """The living machine when all that can be changed while it runs has been changed."""
+    disks = [disk for disk in living.disks if disk not in found.unplug_disks]
+    nics = [nic for nic in living.nics if nic not in found.unplug_nics]
+    return living.model_copy(
+        update={
+            "disks": tuple(sorted((*disks, *found.plug_disks), key=lambda disk: disk.slot)),
+            "nics": tuple(sorted((*nics, *found.plug_nics), key=lambda nic: nic.slot)),
+            "boot_from": wanted.boot_from,
+            "boot_slot": wanted.boot_slot,
+        }
+    )
+
+
+def _pending(wanted: MachineSpec, living: MachineSpec, then: MachineSpec) -> tuple[str, ...]:
+    names = []
+    if wanted.cpus != living.cpus:
+        names.append(f"cpus={living.cpus}")
+    if wanted.memory_mib > most_mib(living):
+        names.append(f"memory={most_mib(living)}")
+    elif most_mib(wanted) != most_mib(living):
+        names.append(f"memory_most={most_mib(living)}")
+    names += [name for name in ("firmware", "tpm", "guest") if getattr(wanted, name) != getattr(living, name)]
+    disks = {disk.slot for disk in wanted.disks if not _has_disk(then, disk, as_it_is=True)}
+    disks |= {disk.slot for disk in then.disks if not _has_disk(wanted, disk, as_it_is=True)}
+    nics = {nic.slot for nic in wanted.nics if nic not in then.nics}
+    nics |= {nic.slot for nic in then.nics if nic not in wanted.nics}
+    names += [f"disk:{slot}" for slot in sorted(disks)]
+    names += [f"nic:{slot}" for slot in sorted(nics)]
+    return tuple(names)
+
+
+def _has_disk(spec: MachineSpec, disk: DiskSpec, *, as_it_is: bool = False) -> bool:
+    """The same disk at the same place; `as_it_is`: also of this kind and in this pool."""
+    return any(
+        other.id == disk.id
+        and other.slot == disk.slot
+        and other.bus is disk.bus
+        and (not as_it_is or (other.kind is disk.kind and other.pool == disk.pool))
+        for other in spec.disks
+    )
