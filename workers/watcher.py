@@ -10,9 +10,12 @@ from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from qemu.qmp import QMPClient, QMPError
+from qemu.qmp import ExecuteError, QMPClient, QMPError
 
+from workers.contract.errors import OffshootError
 from workers.contract.messages import EndReason
+from workers.effects.devices import settle_pulled
+from workers.effects.work import Work
 from workers.follower import Follower
 from workers.guests import Guests
 from workers.host import course, living, processes, wishes
@@ -72,7 +75,8 @@ class Watcher:
             )
             follower = Follower(self._host, machine_id, folder)
             await follower.begin(client)
-            await self._memory(machine_id, folder, await client.execute("query-balloon"))
+            with suppress(ExecuteError):  # it cannot say yet
+                await self._memory(machine_id, folder, await client.execute("query-balloon"))
             async for event in _events_until_the_end(client):
                 await follower.take(client, event)
                 if event["event"] == "SHUTDOWN":
@@ -82,6 +86,8 @@ class Watcher:
                     port = cast(dict[str, Any], event["data"])
                     if port["id"] == AGENT_DEVICE:
                         self._guests.port_changed(machine_id, is_open=port["open"])
+                if event["event"] == "DEVICE_DELETED":
+                    self._run(asyncio.to_thread(self._device_gone, machine_id, folder))
                 if event["event"] == "BALLOON_CHANGE":
                     await self._memory(machine_id, folder, event["data"])
         except (QMPError, OSError, EOFError, asyncio.CancelledError):
@@ -102,10 +108,24 @@ class Watcher:
             if living.note_memory(folder, int(cast(dict[str, Any], said)["actual"])):
                 self._host.report_observed(observe(self._host, machine_id))
 
-        with suppress(
-            OSError
-        ):  # the disk may be full, or the machine on its way out: a later word of qemu's counts
+        with suppress(OSError):  # the disk may be full, or the machine on its way out: a later word counts
             await asyncio.to_thread(note)
+
+    def _device_gone(self, machine_id: UUID, folder: MachineFolder) -> None:
+        """Whoever asked for it has noted it when the lock is free; what nobody waited for is noted here."""
+        wish = wishes.newest_wish(folder)
+        if wish is None:
+            return
+        try:
+            with locked(folder.apply_lock):
+                pulled = processes.runs(folder) and settle_pulled(Work(self._host, wish, folder))
+            if pulled:
+                self._host.report_observed(observe(self._host, machine_id))
+        except (
+            OffshootError,
+            OSError,
+        ) as exc:  # it is ending, or its disk is full: its next start puts it right
+            log.warning("device gone, not noted", machine=str(machine_id), error=str(exc))
 
     def _ended(self, machine_id: UUID, folder: MachineFolder, reason: EndReason) -> None:
         """The events are over: if qemu is too, note why and tell; if it still runs, listen again."""

@@ -27,7 +27,7 @@ from tests.lab.waiting import wait_for
 
 PAGES = (
     "sign-in", "machines", "machine", "machine-off", "new-machine", "new-machine-refused", "discs", "hosts", "host",
-    "password", "not-found", "copies", "templates", "from-template",
+    "password", "not-found", "hardware", "copies", "templates", "from-template",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
             seconds=120,
             pause=1,
         )
+        _more_processors(page, of=runs)
         page.goto("/hosts/")
         page.locator(".host-card").first.click()
         host = page.url
@@ -64,7 +65,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
         "sign-in": "/sign-in/", "machines": "/machines/", "machine": runs, "machine-off": off,
         "new-machine": "/machines/new/", "new-machine-refused": "/machines/new/", "discs": "/discs/",
         "hosts": "/hosts/", "host": host, "password": "/password/", "not-found": "/machines/nowhere/",
-        "copies": f"{off}copies/", "templates": "/templates/", "from-template": template,
+        "hardware": f"{runs}hardware/", "copies": f"{off}copies/", "templates": "/templates/", "from-template": template,
     }  # fmt: skip
 
 
@@ -148,6 +149,15 @@ def _template(page: Page, *, of: str) -> str:
     use = page.get_by_role("link", name="New machine")
     expect(use).to_be_visible()
     return f"/templates/{(use.get_attribute('href') or '').split('/')[-2]}/"
+
+
+def _more_processors(page: Page, *, of: str) -> None:
+    """Asked of a machine that runs, so that the page says that they wait for its next start."""
+    page.goto(f"{of}hardware/")
+    page.get_by_label("Processors").fill("2")
+    page.get_by_role("button", name="Apply").first.click()
+    expect(page.get_by_text("From the next start on: 2 processors (now 1)")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("button", name="Restart now")).to_be_visible()
 
 
 def _keep(page: Page, name: str) -> None:

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from workers.contract.errors import ErrorCode, OffshootError
-from workers.contract.spec import DiskSpec, MachineSpec, NicSpec
+from workers.contract.spec import DiskBus, DiskSpec, MachineSpec, NicModel, NicSpec
 from workers.effects.launching import choices_for
 from workers.effects.tuning import set_boot_order
 from workers.effects.work import Work
@@ -67,6 +67,29 @@ def change_devices(work: Work) -> None:
             work.end_early()
             _plug_nic(work, nic)
     _remove_left(work)
+
+
+def settle_pulled(work: Work) -> bool:
+    """Note devices that the guest let go of when nobody waited for it any more, as at its restart; False where none is gone.
+
+    Call it under the apply lock. They are plugged in again with the next wish that has them.
+    """
+    devices, spec = _devices(work), _living(work)
+    disks = tuple(disk for disk in spec.disks if disk.bus is DiskBus.SATA or disk_device_id(disk) in devices)
+    nics = tuple(
+        nic for nic in spec.nics if nic.model is not NicModel.VIRTIO or nic_device_id(nic) in devices
+    )
+    if (disks, nics) == (spec.disks, spec.nics):
+        return False
+    for disk in spec.disks:
+        if disk not in disks:
+            _clear_disk(work, disk)
+    for nic in spec.nics:
+        if nic not in nics:
+            _clear_nic(work, nic)
+            networks.unplug_card(work.host.config, nic)
+    living.note_living(work.folder, disks=disks, nics=nics)
+    return True
 
 
 def _plug_disk(work: Work, disk: DiskSpec) -> None:
