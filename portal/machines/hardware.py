@@ -154,13 +154,6 @@ def _changeable(machine: Machine) -> Machine:
     row = wanted(machine)
     if is_starting(row):
         raise Refused(_("The machine is just starting. Try again when it runs. Nothing was changed."))
-    if row.power == Power.SAVED or row.observed == Observed.SAVED:
-        raise Refused(
-            _(
-                "The machine hibernates, and what is in its memory fits the hardware that it has."
-                " Wake it first. Nothing was changed."
-            )
-        )
     return row
 
 

@@ -222,7 +222,7 @@ def _with_snapshots(machine: Machine) -> object:
         (_too_many_old_disks, "at most 4 SATA disks"),
         (_too_many_cards, "at most 8 network cards"),
         (_while_it_starts, "just starting"),
-        (_while_it_hibernates, "hibernates"),
+        (_while_it_hibernates, "hibernated"),
         (_while_it_is_paused, "paused"),
         (_with_snapshots, "has snapshots"),
     ],
