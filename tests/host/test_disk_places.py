@@ -204,7 +204,7 @@ def test_converting_is_told_in_per_cent_and_can_be_cancelled(place: Standing, po
     growing = disk(size_mib=1024)
     machine = off(place, growing)
     old = file_of(place, machine, growing)
-    write(old, 9, offset=MIB, size=600 * MIB)
+    write(old, 9, offset=MIB, size=300 * MIB)
     moved, _ = with_disk(machine, growing, pool="fast")
     wish = wishes.wish(moved)
     place.ear.ask(place.host.name, wish)
@@ -216,7 +216,7 @@ def test_converting_is_told_in_per_cent_and_can_be_cancelled(place: Standing, po
     wait_for("the copier is gone", lambda: not _copiers(pools))
     assert unfinished(place, pools) == []
     assert not list((pools["fast"] / "offshoot").glob("*/*"))
-    assert holds(old, 9, offset=MIB, size=600 * MIB)
+    assert holds(old, 9, offset=MIB, size=300 * MIB)
     # The same again, to its end.
     again = wishes.later(back, disks=moved.disks)
     wish = wishes.wish(again)
@@ -226,6 +226,24 @@ def test_converting_is_told_in_per_cent_and_can_be_cancelled(place: Standing, po
     assert [each for each in percents if 0 < each < 100]
     assert percents == sorted(percents)
     place.delete(again)
+
+
+def test_a_worker_that_is_killed_takes_its_copier_with_it(place: Standing, pools: dict[str, Path]) -> None:
+    growing = disk(size_mib=1024)
+    machine = off(place, growing)
+    write(file_of(place, machine, growing), 9, offset=MIB, size=300 * MIB)
+    moved, there = with_disk(machine, growing, pool="fast")
+    wish = wishes.wish(moved)
+    place.ear.ask(place.host.name, wish)
+    [copier] = wait_for("it is being copied", lambda: _copiers(pools), pause=0.005)
+    os.kill(copier, signal.SIGSTOP)
+    place.host.kill()
+    wait_for("the copier is gone", lambda: not _copiers(pools))
+    place.host.start()
+    assert place.ear.end_of(wish.operation_id, seconds=120).state is OperationState.DONE
+    assert holds(file_of(place, moved, there), 9, offset=MIB, size=300 * MIB)
+    assert unfinished(place, pools) == []
+    place.delete(moved)
 
 
 def _copiers(pools: dict[str, Path]) -> list[int]:

@@ -268,6 +268,14 @@ def test_a_pool_without_room_is_said_at_once(off: Machine, ann: User, pool: Plac
         moving.disk_move(machine=off, disk_id=off.disks.get().pk, kind=DiskKind.FIXED, pool="fast", by=ann)
 
 
+def test_a_host_shows_its_pools_and_what_is_wrong_with_one(rack: Host, boss: User) -> None:
+    broken = PlaceFacts(name="big", total_mib=0, free_mib=0, problem="is the disk mounted?")
+    with_pools(PlaceFacts(name="fast", total_mib=102_400, free_mib=51_200), broken)
+    shown = signed_in(boss).get("/hosts/rack-1/").content.decode()
+    assert "50 GB of 100 GB free" in shown
+    assert "is the disk mounted?" in shown
+
+
 def test_templates_are_seen_by_their_owner_and_published_ones_by_everybody(
     off: Machine, ann: User, ben: User, boss: User
 ) -> None:

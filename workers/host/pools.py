@@ -70,9 +70,8 @@ def _problem(config: HostConfig, name: str, path: Path) -> str:
         ours.mkdir(exist_ok=True)
         if stat.S_IMODE(ours.stat().st_mode) != 0o711:
             ours.chmod(0o711)
-        trial = ours / ".trial"
-        trial.write_bytes(b"")
-        trial.unlink()
+        if not os.access(ours, os.W_OK):  # root may write everywhere but to what is mounted read-only
+            return f"{path} is mounted read-only"
         if known.get(name) != str(path):
             write_json(config.state.root / "pools.json", known | {name: str(path)})
     except OSError as exc:

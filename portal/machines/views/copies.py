@@ -83,8 +83,10 @@ def machine_move_disk(request: HttpRequest, machine_id: UUID, disk_id: UUID) -> 
 
 def _page(request: HttpRequest, machine: Machine, **forms: Any) -> HttpResponse:
     wrong = any(form.errors for form in forms.values())
+    disks = list(machine.disks.select_related("base__template").order_by("position"))
     context = {
-        "disks": list(machine.disks.select_related("base__template").order_by("position")),
+        "disks": disks,
+        "has_fixed": any(disk.kind == DiskKind.FIXED for disk in disks),
         "pools": room.usable_pools(machine.host),
         "clones": linked_clones_of(machine, user_of(request)),
         "has_snapshots": machine.snapshots.exists(),
