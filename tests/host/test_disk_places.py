@@ -450,10 +450,10 @@ def test_a_copy_is_whole_and_needs_its_source_to_be_off(place: Standing, pools: 
     assert not file_of(place, late, late.disks[0]).exists()
     place.done(source := wishes.later(source, power=Power.OFF, stop_mode=StopMode.FORCE))
     hostile = file_of(place, source, source_disk)
-    subprocess.run(("qemu-img", "rebase", "-u", "-F", "raw", "-b", "/etc/shadow", str(hostile)), check=True)
+    subprocess.run(("qemu-img", "rebase", "-u", "-F", "raw", "-b", "/etc/passwd", str(hostile)), check=True)
     end = place.apply(again := wishes.later(late))
     assert end.error is not None
-    assert "/etc/shadow" in end.error.detail
+    assert "/etc/passwd" in end.error.detail
     assert not file_of(place, late, late.disks[0]).exists()
     place.delete(source)
     refused(place.apply(again := wishes.later(again)), ErrorCode.ORIGIN_FAILED)
