@@ -29,7 +29,7 @@ _KINDS = [
     (DiskKind.GROWING.value, gettext_lazy("Growing: takes only what is written")),
     (DiskKind.FIXED.value, gettext_lazy("Fixed: all of its room is reserved at once")),
 ]
-_FITS = ("", gettext_lazy("What fits the system"))
+_FITS = ("", gettext_lazy("Automatic"))
 _GUESTS = [(kind.value, preset.name) for kind, preset in PRESETS.items()]
 _FIRMWARE = [_FITS, *FIRMWARE_WORDS.items()]
 _TPM = [_FITS, ("yes", gettext_lazy("With a TPM 2.0")), ("no", gettext_lazy("Without"))]

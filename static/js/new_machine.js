@@ -17,7 +17,7 @@ function show(name, words) {
   form.querySelector(`[data-review-of=${name}]`).textContent = words || "–";
 }
 
-// What "what fits the system" means for the kind that is chosen now.
+// What "automatic" means for the kind that is chosen now.
 function fit(guest) {
   for (const select of fits) {
     const value = guest.dataset[select.dataset.fits];

@@ -106,6 +106,32 @@ def test_a_page_can_be_used_by_the_keyboard_alone(site: Site, window: tuple[Brow
     page.close()
 
 
+def test_a_kind_of_system_says_what_it_brings_and_what_windows_asks_for(
+    window: tuple[BrowserContext, str],
+) -> None:
+    page = window[0].new_page()
+    page.goto("/machines/new/")
+    hint = page.get_by_text("Windows 11 asks for at least")
+    expect(hint).to_be_hidden()
+    page.locator(".tile").filter(has_text="Windows").first.click()
+    page.get_by_text("Advanced: firmware and imitated hardware").click()
+    expect(page.get_by_label("Firmware").locator("option").first).to_have_text(
+        "Automatic: UEFI with Secure Boot"
+    )
+    expect(page.get_by_label("Security chip").locator("option").first).to_have_text(
+        "Automatic: With a TPM 2.0"
+    )
+    NewMachine(page).custom(cpus="2", memory_gib="4")
+    page.get_by_label("Disk", exact=True).fill("63")
+    expect(hint).to_be_visible()
+    _keep(page, f"new-machine-windows{window[1]}")
+    page.get_by_label("Disk", exact=True).fill("64")
+    expect(hint).to_be_hidden()
+    assert "Windows" in NewMachine(page).review()
+    assert not is_wider_than_its_window(page)
+    page.close()
+
+
 def _look(context: BrowserContext, addresses: dict[str, str], name: str, suffix: str) -> None:
     page = context.new_page()
     witness = Witness(page)
