@@ -46,6 +46,11 @@ app.conf.update(
             "schedule": 20.0,
             "options": {"expires": 20},
         },
+        "go on with downloads": {
+            "task": "portal.go_on_with_downloads",
+            "schedule": 3.0,
+            "options": {"expires": 3},
+        },
         "look at disk images": {"task": "portal.check_images", "schedule": 10.0, "options": {"expires": 10}},
         "clear old exports": {"task": "portal.clear_exports", "schedule": 600.0, "options": {"expires": 600}},
         "clear what is over": {

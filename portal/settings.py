@@ -208,6 +208,16 @@ def _gib(variable: str, default: str) -> int:
     return int(raw) * 1024**3
 
 
+def _mirror(raw: str) -> str:
+    """The address of a mirror without its last slash; empty for the makers' own servers."""
+    parts = urlsplit(raw)
+    if raw and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise ImproperlyConfigured(
+            f"OFFSHOOT_MIRROR {raw!r} must be an address as https://mirror.example.org/linux"
+        )
+    return raw.rstrip("/")
+
+
 def _build() -> str:
     """A digest of everything static: part of its address, so that browsers may keep each file for ever."""
     digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes())
@@ -240,6 +250,7 @@ PRIVATE_SUBNET = _private_subnet(os.environ.get("OFFSHOOT_PRIVATE_SUBNET", "192.
 HOST_SILENT_SECONDS = 10
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
 LARGEST_BODY_BYTES = UPLOAD_CHUNK_BYTES + 64 * 1024
+MIRROR = _mirror(os.environ.get("OFFSHOOT_MIRROR", ""))
 UPLOAD_LARGEST_BYTES = _gib("OFFSHOOT_UPLOAD_LARGEST_GIB", "64")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 

@@ -61,6 +61,52 @@ class Image(models.Model):
         return -(-self.virtual_bytes // 1024**3)
 
 
+class DownloadState(models.TextChoices):
+    """`failed` and `paused` keep what has arrived."""
+
+    RUNNING = "running", _("Downloading")
+    PAUSED = "paused", _("Paused")
+    FAILED = "failed", _("Failed")
+
+
+class Download(models.Model):
+    """A file of the catalogue on its way in, and no longer: its image then has its id.
+
+    `digest` is what its makers publish; sizes in bytes, 0: not known yet.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    key = models.CharField(max_length=40, unique=True, help_text="of the catalogue's entry")
+    name = models.CharField(max_length=120)
+    state = models.CharField(max_length=8, default=DownloadState.RUNNING, choices=DownloadState.choices)
+    problem = models.TextField(blank=True)
+    file_name = models.CharField(max_length=200, blank=True)
+    digest = models.CharField(max_length=128, blank=True)
+    validator = models.CharField(max_length=200, blank=True, help_text="what names this version of the file")
+    size_bytes = models.BigIntegerField(default=0)
+    offset_bytes = models.BigIntegerField(default=0)
+    breaks = models.PositiveIntegerField(default=0, help_text="in a row, without a byte between them")
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    started_at = models.DateTimeField(auto_now_add=True)
+    touched_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.offset_bytes} of {self.size_bytes})"
+
+    @property
+    def path(self) -> Path:
+        """Where the bytes that have arrived lie."""
+        return Path(settings.UPLOAD_DIR) / f"{self.id}.download"
+
+    @property
+    def percent(self) -> int:
+        """Of the whole, as far as that is known."""
+        return min(100, 100 * self.offset_bytes // self.size_bytes) if self.size_bytes else 0
+
+
 class Upload(models.Model):
     """A file on its way in: how long it shall be and how much of it has arrived, both in bytes."""
 

@@ -56,7 +56,7 @@ def append(file: FileIO, source: Readable, *, at: int, most: int) -> int:
             taken += len(block)
             if taken > most:
                 raise TooMuch
-            _write(file, block)
+            write(file, block)
         os.fsync(file.fileno())
     except BaseException:
         file.truncate(at)
@@ -71,7 +71,7 @@ def copy(source: BinaryIO, target: FileIO, *, told: Callable[[int], None] | None
     copied = 0
     while block := source.read(_BLOCK_BYTES):
         digest.update(block)
-        _write(target, block)
+        write(target, block)
         copied += len(block)
         if told is not None:
             told(copied)
@@ -111,7 +111,7 @@ def give_to_owner_of(folder: Path, path: Path) -> None:
         os.chown(path, owner.st_uid, owner.st_gid)
 
 
-def _write(file: FileIO, block: bytes) -> None:
+def write(file: FileIO, block: bytes) -> None:
     """All of the block: a raw file may take less at once (write(2))."""
     rest = memoryview(block)
     while rest:

@@ -10,7 +10,8 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.utils.translation import ngettext
 
 from portal.accounts.models import User
-from portal.images.models import Image, ImageKind, ImageState, Upload
+from portal.images.catalogue import Entry, entries
+from portal.images.models import Download, Image, ImageKind, ImageState, Upload
 from portal.machines.models import Machine, Template
 
 
@@ -76,6 +77,17 @@ def users_of(image: Image, user: User) -> list[str]:
             others.add(each.pk)
     words = ngettext("%(count)d of somebody else", "%(count)d of other people", max(len(others), 1))
     return sorted(mine) + ([words % {"count": len(others)}] if others else [])
+
+
+def downloads_all() -> QuerySet[Download]:
+    """What is on its way in from the catalogue, and what stopped on it."""
+    return Download.objects.order_by("started_at")
+
+
+def catalogue() -> list[Entry]:
+    """The systems of the catalogue that are not on their way in already. One query."""
+    coming = set(Download.objects.values_list("key", flat=True))
+    return [entry for entry in entries().values() if entry.key not in coming]
 
 
 def may_delete(user: User, image: Image) -> bool:

@@ -74,7 +74,7 @@ def upload_begin(*, owner: User, filename: str, length: int) -> Upload:
     if Upload.objects.filter(owner=owner).count() >= _UPLOADS_A_PERSON:
         raise Refused(_("You have too many unfinished uploads. Go on with one of them, or cancel some."))
     parts.make_folder(settings.UPLOAD_DIR)
-    _require_room(settings.UPLOAD_DIR, length)
+    require_room(settings.UPLOAD_DIR, length)
     return Upload.objects.create(owner=owner, name=name_of(filename), length_bytes=length)
 
 
@@ -154,7 +154,7 @@ def image_add_file(
         recognise.recognise(source, size=found.st_size, name=path.name)
         part = Path(settings.UPLOAD_DIR) / f"{image_id}.part"
         parts.make_folder(part.parent)
-        _require_room(part.parent, found.st_size)
+        require_room(part.parent, found.st_size)
         try:
             with parts.locked(part) as target:
                 digest = parts.copy(source, target, told=told)
@@ -173,6 +173,24 @@ def image_add_file(
             return _shelve(image, part)
         finally:
             part.unlink(missing_ok=True)
+
+
+def image_shelve(
+    *,
+    image_id: UUID,
+    part: Path,
+    name: str,
+    found: recognise.Recognised,
+    size_bytes: int,
+    sha256: str,
+    added_by: User | None,
+    **said: object,
+) -> Image:
+    """Put a whole file, recognised and summed up, into the library under a name that is free; `said` are fields of its row."""
+    image = Image(
+        id=image_id, name=name, size_bytes=size_bytes, sha256=sha256, added_by=added_by, **_as(found), **said
+    )
+    return _shelve(image, part)
 
 
 def image_delete(*, image: Image, by: User) -> None:
@@ -306,7 +324,8 @@ def _remove(upload: Upload) -> None:
     upload.path.unlink(missing_ok=True)
 
 
-def _require_room(folder: Path, length: int) -> None:
+def require_room(folder: Path, length: int) -> None:
+    """Raises Refused where the folder's disk has not that much room besides what is promised already."""
     free = max(0, shutil.disk_usage(folder).free - _ROOM_LEFT_BYTES - _promised_bytes())
     if length > free:
         words = _(

@@ -7,6 +7,8 @@ from portal.images import tus, views
 app_name = "images"
 urlpatterns = [
     path("", views.library, name="library"),
+    path("catalogue/", views.download_begin, name="download"),
+    path("catalogue/<uuid:download_id>/<str:wish>/", views.download_change, name="download-change"),
     path("uploads/", tus.uploads, name="uploads"),
     path("uploads/<uuid:upload_id>/", tus.upload, name="upload"),
     path("<uuid:image_id>/edit/", views.image_edit, name="edit"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
 from uuid import UUID
@@ -16,9 +17,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
-from portal.images import selectors, services
+from portal.images import downloads, selectors, services
 from portal.images.forms import ImageForm
-from portal.images.models import Image, ImageKind
+from portal.images.models import Download, Image, ImageKind
 from portal.images.recognise import DISK_ENDINGS
 from portal.images.streaming import file_response
 from portal.refusal import Refused
@@ -38,6 +39,10 @@ def library(request: HttpRequest) -> HttpResponse:
         "discs": [image for image in rows if image.kind == ImageKind.DISC],
         "disks": [image for image in rows if image.kind == ImageKind.DISK],
         "mine": mine,
+        "is_administrator": user.is_administrator,
+        "catalogue": selectors.catalogue() if user.is_administrator else [],
+        "downloads": selectors.downloads_all() if user.is_administrator else [],
+        "mirror": settings.MIRROR,
         "endings": ",".join((".iso", *DISK_ENDINGS)),
         "uploads": selectors.uploads_of(user),
         "chunk_bytes": settings.UPLOAD_CHUNK_BYTES,
@@ -58,6 +63,44 @@ def image_edit(request: HttpRequest, image_id: UUID) -> HttpResponse:
         return redirect("images:library")
     status = 422 if form.errors else 200
     return render(request, "images/edit.html", {"form": form, "image_id": image_id}, status=status)
+
+
+@require_POST
+def download_begin(request: HttpRequest) -> HttpResponse:
+    """A system of the catalogue into the library."""
+    user = _administrator(request)
+    return _back(request, lambda: downloads.download_begin(key=request.POST.get("key", ""), by=user))
+
+
+@require_POST
+def download_change(request: HttpRequest, download_id: UUID, wish: str) -> HttpResponse:
+    """Pause a download, go on with it, or cancel it."""
+    user = _administrator(request)
+    change = {
+        "pause": downloads.download_pause,
+        "go-on": downloads.download_go_on,
+        "cancel": downloads.download_cancel,
+    }.get(wish)
+    if change is None:
+        raise Http404
+    download = get_object_or_404(Download, pk=download_id)
+    return _back(request, lambda: change(download=download, by=user))
+
+
+def _administrator(request: HttpRequest) -> User:
+    """Raises Http404 for everybody else."""
+    user = cast(User, request.user)
+    if not user.is_administrator:
+        raise Http404
+    return user
+
+
+def _back(request: HttpRequest, act: Callable[[], object]) -> HttpResponse:
+    try:
+        act()
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    return redirect("images:library")
 
 
 @require_POST

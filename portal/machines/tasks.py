@@ -10,6 +10,7 @@ from celery import shared_task
 
 from portal.console.services import tickets_clear_expired
 from portal.fleet.services import heartbeat_take
+from portal.images.downloads import clear_leftovers
 from portal.images.services import clear_expired_uploads
 from portal.machines import dispatch, reports
 from portal.machines.freezing import forget_unused
@@ -76,6 +77,7 @@ def clear_expired() -> None:
     """Remove console tickets, uploads that nobody came back for, and frozen disks that nothing stands on."""
     tickets_clear_expired()
     clear_expired_uploads()
+    clear_leftovers()
     forget_unused()
 
 

@@ -20,7 +20,7 @@ from portal.backups.models import Backup, BackupPlan
 from portal.console.models import ConsoleTicket
 from portal.exports.models import Export
 from portal.images import parts
-from portal.images.models import Image, Upload
+from portal.images.models import Download, Image, Upload
 from portal.machines.models import Disk, Machine, Nic, Template
 from portal.machines.specs import spec_of
 from tests.web.people import image_named, nobody, signed_in
@@ -122,6 +122,8 @@ RULES: dict[str, Rule] = {
     "images:delete": change(
         302, 302, 302, 302
     ),  # a disc is everybody's to see; who may not delete it is told so
+    "images:download": change(302, 404, 404, 302),
+    "images:download-change": change(302, 404, 404, 302),
     "images:edit": page(302, 404, 200, 200),
     "images:file": reading(401, 401, 401, 401),  # for hosts, which show a token
     "fleet:list": reading(302, 404, 404, 200),
@@ -152,6 +154,8 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
     image = image_named(added_by=ann)
     upload = Upload.objects.create(owner=ann, name="netinst", length_bytes=100)
     arguments: dict[str, dict[str, Any]] = {name: {"machine_id": running.pk} for name in OF_A_MACHINE}
+    download = Download.objects.create(key="debian-netinst", name="Debian")
+    arguments["images:download-change"] = {"download_id": download.pk, "wish": "pause"}
     arguments["images:upload"] = {"upload_id": upload.pk}
     arguments["images:delete"] = arguments["images:edit"] = arguments["images:file"] = {"image_id": image.pk}
     for name in ("machines:move-disk", "machines:disk-grow", "machines:disk-remove"):
