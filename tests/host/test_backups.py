@@ -210,6 +210,10 @@ def test_what_changed_is_known_whether_it_runs_or_not_but_never_after_a_crash(
     os.kill(qemu, signal.SIGKILL)
     wait_for("it is gone", lambda: not is_held(site.standing.host.folder(machine.machine_id).life_lock))
     machine = site.standing.done(wishes.later(machine, power=Power.OFF, stop_mode=StopMode.FORCE))
+    assert set(_bitmaps(file).values()) == {"broken"}
+    machine = site.standing.done(wishes.later(machine, power=Power.RUNNING, run=3))
+    machine = site.standing.done(wishes.later(machine, power=Power.OFF, stop_mode=StopMode.FORCE))
+    assert _bitmaps(file) == {}
     machine, fourth, whole = site.back_up(machine, third)
     assert not whole.incremental
     _assert_restored(site, machine, fourth, file)

@@ -194,13 +194,14 @@ def _goes_on(place: Standing, machine: MachineSpec) -> None:
 def _ssh(place: Standing, key: Path, command: str) -> str:
     """Run a command in the guest as the account of its seed, signed in with the key, from its host."""
     options = (
-        "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=60", "BatchMode=yes", "LogLevel=ERROR",
-    )  # fmt: skip
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "ConnectTimeout=20",
+        "BatchMode=yes",
+        "LogLevel=ERROR",
+    )
     with_options = [word for option in options for word in ("-o", option)]
-    argv = (*place.host.network.enter(), "ssh", "-i", str(key), *with_options, f"ann@{ADDRESS}", command)
-    finished = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=120)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    return place.host.network.inside("ssh", "-i", str(key), *with_options, f"ann@{ADDRESS}", command)
 
 
 def _hash(password: str) -> str:

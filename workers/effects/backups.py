@@ -31,6 +31,7 @@ from workers.host.blocks import PREFIX, Blocks, copier
 from workers.host.commands import CommandError, run
 from workers.host.monitor import MonitorError
 from workers.killpoints import reached
+from workers.plan import qemu
 from workers.plan.backups import Manifest, bitmap_name, bitmaps_to_drop, can_stand_on
 from workers.plan.blocks import disk_node
 from workers.plan.disks import QEMU_IMG
@@ -292,8 +293,8 @@ def _allocated(image: dict[str, Any]) -> int:
 
 
 def _node(disk: DiskSpec) -> str:
-    """The disk's node, as workers/plan/qemu.py names it."""
-    return f"disk{disk.slot}"
+    """The disk's node in its machine's qemu; the same without the machine."""
+    return qemu.disk_node(disk)
 
 
 def _job(disk: DiskSpec) -> str:

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import structlog
 
 from workers.contract.errors import ErrorCode, OffshootError
-from workers.contract.spec import Firmware, GuestKind, MachineSpec
+from workers.contract.spec import DiskKind, Firmware, GuestKind, MachineSpec
 from workers.effects.work import Work
 from workers.host import firmware, library, networks, processes, tpm
 from workers.host.boot import boot_id
+from workers.host.change_records import forget_changes
 from workers.host.enlightenments import kvm_is_enlightened
 from workers.host.facts import host_usage
 from workers.killpoints import reached
@@ -87,6 +88,7 @@ def start(
         free = host_usage(host.config.state.root).memory_free_mib
         if most_mib(spec) > free:
             raise MemoryShort(f"{most_mib(spec)} MiB wanted, {free} MiB free on {host.config.name}")
+        _forget_unsound_records(host, spec)
         firmware.make_store(folder, spec.firmware, uid=host.config.uid, gid=host.config.gid)
         taps = networks.open_taps(spec)
         reached("taps opened")
@@ -135,6 +137,14 @@ def _tpm_told_apart(folder: MachineFolder) -> Iterator[None]:
         if "tpm-emulator: " not in exc.detail:
             raise
         raise tpm.TpmError(f"{exc.detail}\n{tpm.words(folder)}") from exc
+
+
+def _forget_unsound_records(host: Host, spec: MachineSpec) -> None:
+    """What a qemu that was killed has left half-written of a disk's changes would only be in the way."""
+    for disk in spec.disks:
+        path = host.disk_file(spec.machine_id, disk)
+        if disk.kind is DiskKind.GROWING and path.exists():
+            forget_changes(path, uid=host.config.uid, gid=host.config.gid, only_unsound=True)
 
 
 def choices_for(
