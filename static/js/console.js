@@ -33,7 +33,7 @@ function say(text, covered = true) {
 }
 
 function idle() {
-  say(["off", "failed"].includes(seen().machineState) ? words.wordsOff : words.wordsWaiting);
+  say(["off", "failed", "saved"].includes(seen().machineState) ? words.wordsOff : words.wordsWaiting);
 }
 
 function later(sentence) {

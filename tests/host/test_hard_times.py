@@ -13,8 +13,9 @@ from tests.lab.broker import PortalsEar
 from tests.lab.host import LabHost
 from tests.lab.waiting import wait_for
 from workers.contract.errors import ErrorCode
-from workers.contract.messages import ApplyMachine, Observed, OperationState
-from workers.contract.spec import Power, StopMode
+from workers.contract.messages import ApplyMachine, EndReason, Observed, OperationState
+from workers.contract.spec import Autostart, Power, StopMode
+from workers.host.locks import is_held
 
 
 def test_a_machine_whose_monitor_is_silent_lives_on_and_only_force_off_ends_it(
@@ -51,6 +52,42 @@ def test_after_the_hosts_reboot_runs_what_ran_also_where_the_last_wish_had_faile
     wait_for("it runs again", lambda: len(host.qemus()) == 1, seconds=60)
 
 
+def test_after_the_hosts_reboot_starts_what_always_shall_and_what_never_shall_stays_off(
+    host: LabHost, ear: PortalsEar
+) -> None:
+    never = _running(host, ear, number=10, autostart=Autostart.NEVER)
+    always = wishes.wish(
+        wishes.spec(number=11, memory_mib=64, power=Power.OFF, run=0, autostart=Autostart.ALWAYS)
+    )
+    paused = _running(host, ear, number=12)
+    paused = wishes.wish(wishes.later(paused.spec, power=Power.PAUSED))
+    for wish in (always, paused):
+        ear.ask(host.name, wish)
+        assert ear.end_of(wish.operation_id).state is OperationState.DONE
+
+    # A worker's restart is no reboot.
+    host.stop()
+    host.start()
+    since = ear.heartbeat(host.name).sequence
+    ear.heartbeat(host.name, since=since)
+    assert len(host.qemus()) == 2
+
+    since = ear.heartbeat(host.name, since=since).sequence
+    _reboot(host, never, paused)
+    host.state.boot_file.write_text("an earlier one")
+    host.start()
+    for machine_id in (always.spec.machine_id, paused.spec.machine_id):
+        ear.observed(machine_id, lambda m: m.power is Observed.RUNNING and m.run == 1 and m.sequence > since)
+        assert is_held(host.folder(machine_id).life_lock)
+    stays = (Observed.OFF, EndReason.HOST)
+    ear.observed(never.spec.machine_id, lambda m: (m.power, m.reason) == stays)
+    assert len(host.qemus()) == 2
+    # Whatever else is wished of it, it stays off.
+    renamed = wishes.wish(wishes.later(never.spec, name="another name"))
+    ear.ask(host.name, renamed)
+    assert ear.end_of(renamed.operation_id).steps == ()
+
+
 def test_a_failure_is_told_again_and_not_tried_again_when_its_message_comes_twice(
     host: LabHost, ear: PortalsEar
 ) -> None:
@@ -83,19 +120,20 @@ def test_a_file_that_cannot_be_read_silences_neither_the_host_nor_its_other_mach
     assert len(host.qemus()) == 1
 
 
-def _running(host: LabHost, ear: PortalsEar) -> ApplyMachine:
-    wish = wishes.wish(wishes.spec(memory_mib=64))
+def _running(host: LabHost, ear: PortalsEar, **changes: object) -> ApplyMachine:
+    wish = wishes.wish(wishes.spec(memory_mib=64, **changes))
     ear.ask(host.name, wish)
     assert ear.end_of(wish.operation_id).state is OperationState.DONE
     ear.observed(wish.spec.machine_id, lambda m: m.power is Observed.RUNNING)
     return wish
 
 
-def _reboot(host: LabHost, machine: ApplyMachine) -> None:
+def _reboot(host: LabHost, *machines: ApplyMachine) -> None:
     """What a reboot leaves: no worker, no qemu, and a record of another boot."""
     host.kill()
     for pid in host.qemus():
         os.kill(pid, signal.SIGKILL)
     wait_for("qemu is gone", lambda: not host.qemus(), seconds=10)
-    record = host.folder(machine.spec.machine_id).launched_file
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"boot": "an earlier one"}))
+    for machine in machines:
+        record = host.folder(machine.spec.machine_id).launched_file
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"boot": "an earlier one"}))

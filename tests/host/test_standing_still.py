@@ -31,7 +31,7 @@ from workers.contract.messages import (
     PauseReason,
     Step,
 )
-from workers.contract.spec import Autostart, MachineSpec, Power, StopMode
+from workers.contract.spec import Autostart, Firmware, MachineSpec, Power, StopMode
 from workers.host.locks import is_held
 from workers.host.memory import KEPT_FREE_MIB
 from workers.killpoints import SAVING_POINTS, WAKING_POINTS
@@ -221,6 +221,18 @@ def test_what_cannot_be_woken_is_kept_and_started_anew_only_when_told_so(countin
     life, _ = counting.count()
     place.done(counting.later(power=Power.RUNNING, run=counting.machine.run + 1))
     wait_for("it has begun a new life", lambda: counting.count()[0] != life, seconds=60)
+
+
+def test_firmware_and_tpm_go_on_with_the_machine(place: Standing) -> None:
+    base = wishes.spec(number=13, memory_mib=128, firmware=Firmware.UEFI_SECURE, tpm=True)
+    machine = place.done(base)
+    for _ in range(2):
+        place.done(machine := wishes.later(machine, power=Power.SAVED))
+        assert not is_held(place.host.folder(machine.machine_id).life_lock)
+        place.done(machine := wishes.later(machine, power=Power.RUNNING))
+        assert _status(place, machine) == "running"
+        assert place.query(machine.machine_id, "query-tpm") != []
+    place.delete(machine)
 
 
 def test_a_crashed_system_stays_to_be_seen_and_begins_anew_when_it_is_reset(place: Standing) -> None:

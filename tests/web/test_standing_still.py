@@ -227,7 +227,7 @@ def test_while_a_guest_is_asked_the_page_counts_down_and_then_offers_to_force(
     assert "Do not wait: force off" in page
     failed(running, ErrorCode.GUEST_IGNORED_SHUTDOWN)
     page = page_of(running, ann)
-    assert "did not shut down within a minute" in page
+    assert "is still running after a minute" in page
     assert page.count('data-opens="force-off"') == 2
 
 
