@@ -31,7 +31,7 @@ from workers.contract.messages import (
     PauseReason,
     Step,
 )
-from workers.contract.spec import Autostart, Firmware, MachineSpec, Power, StopMode
+from workers.contract.spec import Autostart, DiskKind, DiskSpec, Firmware, MachineSpec, Power, StopMode
 from workers.host.locks import is_held
 from workers.host.memory import KEPT_FREE_MIB
 from workers.killpoints import SAVING_POINTS, WAKING_POINTS
@@ -145,6 +145,19 @@ def test_hibernated_it_leaves_nothing_running_and_wakes_in_the_same_life(countin
     counting.goes_on_from(*stood_at)
     assert not folder.memory_file.exists()
     assert not folder.saved_file.exists()
+
+
+def test_hardware_that_was_changed_while_it_ran_is_there_when_it_wakes(counting: Counting) -> None:
+    place, stood_at = counting.place, counting.count()
+    disk = DiskSpec(id=uuid4(), size_bytes=64 * MIB, kind=DiskKind.GROWING, slot=3)
+    disks = counting.machine.disks
+    place.done(counting.later(disks=(*disks, disk)))
+    for power in (Power.SAVED, Power.RUNNING):
+        end = place.apply(counting.later(power=power))
+        assert end.state is OperationState.DONE, (end, place.host.words()[-3000:])
+    assert str(disk.id) in str(place.query(counting.machine.machine_id, "query-block"))
+    counting.goes_on_from(*stood_at)
+    place.done(counting.later(disks=disks))
 
 
 def test_a_hibernation_that_is_cancelled_lets_it_go_on(counting: Counting) -> None:

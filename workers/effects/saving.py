@@ -16,6 +16,7 @@ from workers.host import memory, processes, saved, wishes
 from workers.host.monitor import MonitorError
 from workers.killpoints import reached
 from workers.observation import settle_ended
+from workers.plan.changes import as_started
 from workers.plan.qemu import qemu_argv
 
 
@@ -75,10 +76,13 @@ def wake(work: Work) -> None:
     before = saved.saved(folder)
     if before is None:
         raise WakeFailed("there is no saved memory")
+    then = work.as_it_was(before.spec)
+    launching.fetch_disc(then)
+    launching.prepare_network(then)
     try:
         launching.start(
-            work,
-            before.spec,
+            then,
+            then.spec,
             accelerator="kvm" if before.accelerator == "kvm" else "tcg",
             argv_before=before.argv,
             more=memory.WAITING,
@@ -123,7 +127,7 @@ def _what_is_saved(work: Work) -> saved.Saved:
     drives = {key: discs.get(str(record.get(key))) for key in ("disc", "second_disc")}
     spec = spec.model_copy(update=drives)
     argv = tuple(record["argv"])
-    if spec.to_wire() != record.get("spec_at_start", record["spec"]):
+    if as_started(spec).to_wire() != record.get("spec_at_start", record["spec"]):
         choices = launching.choices_for(
             work.host,
             spec,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.contract.acts import Act
 from workers.contract.errors import ErrorCode, OffshootError
@@ -35,6 +35,11 @@ class Work:
     def spec(self) -> MachineSpec:
         """The machine as it is wanted."""
         return self.message.spec
+
+    def as_it_was(self, spec: MachineSpec) -> Work:
+        """The same operation for the machine of another time: its hardware then, still the wish of now."""
+        then = spec.model_copy(update={"generation": self.spec.generation, "power": self.spec.power})
+        return replace(self, message=self.message.model_copy(update={"spec": then}))
 
     @property
     def act(self) -> Act | None:
