@@ -128,12 +128,22 @@ def test_what_can_be_changed_while_it_runs_is_seen_by_its_guest(place: Standing)
             {"disks": (*grown[:1], third), "nics": (*machine.nics, _card(2, 21))},
             "vda=2048 vdb=32 eth0 eth1",
         ),
-        ("disk pulled", {"disks": grown[:1]}, "vda=2048 eth0 eth1"),
     ):
         machine = wishes.later(machine, **changes)
         _killed_at(place, machine, point)
         _sees(place, machine, sight)
     assert qemu in host.qemus()
+
+    # What was plugged in is there when it has slept and woken.
+    machine = place.done(wishes.later(machine, power=Power.SAVED), seconds=90)
+    assert qemu not in host.qemus()
+    machine = place.done(wishes.later(machine, power=Power.RUNNING), seconds=90)
+    host.folder(machine.machine_id).console_log.write_bytes(b"")
+    _sees(place, machine, "vda=2048 vdb=32 eth0 eth1")
+
+    machine = wishes.later(machine, disks=grown[:1])
+    _killed_at(place, machine, "disk pulled")
+    _sees(place, machine, "vda=2048 eth0 eth1")
     assert not host.disk_file(machine.machine_id, third).exists()
 
     # From its next start on everything is as wanted, and at the same place.
