@@ -12,7 +12,17 @@ from workers.contract.messages import ApplyMachine, Observed, OperationState, Pr
 from workers.contract.spec import MachineSpec, NicModel
 from workers.contract.version import from_wire
 
-_COLUMNS = ("cpus", "memory_mib", "memory_most_mib", "guest", "firmware", "tpm", "boot_from", "boot_slot")
+_COLUMNS = (
+    "cpus",
+    "memory_mib",
+    "memory_most_mib",
+    "guest",
+    "firmware",
+    "tpm",
+    "autostart",
+    "boot_from",
+    "boot_slot",
+)
 log = structlog.get_logger()
 
 

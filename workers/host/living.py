@@ -6,6 +6,7 @@ It stands in `launched.json`, brought up to date with each single change, so tha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from workers.contract.disks import MIB
@@ -25,9 +26,24 @@ class Living:
     ports: bool
 
 
+_READ: dict[Path, tuple[tuple[int, int], Living | None]] = {}
+"""What was read last, by the machine's folder: a heartbeat looks at hundreds that did not change."""
+
+
 def living(folder: MachineFolder) -> Living | None:
     """The hardware of the qemu that was started last; None where it is not known, as with one of an earlier version."""
-    record = processes.launched(folder)
+    try:
+        found = folder.launched_file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    version = (found.st_ino, found.st_mtime_ns)  # each change is a new file
+    known = _READ.get(folder.root)
+    if known is None or known[0] != version:
+        known = _READ[folder.root] = (version, _read(processes.launched(folder)))
+    return known[1]
+
+
+def _read(record: dict[str, Any]) -> Living | None:
     try:
         spec = from_wire(MachineSpec, record["spec"])
     except (KeyError, MessageError):
@@ -40,6 +56,7 @@ def note_living(folder: MachineFolder, **changes: Any) -> None:
     record = processes.launched(folder)
     spec = from_wire(MachineSpec, record["spec"]).model_copy(update=changes)
     write_json(folder.launched_file, record | {"spec": spec.to_wire()})
+    _READ.pop(folder.root, None)
 
 
 def note_memory(folder: MachineFolder, actual_bytes: int) -> bool:
