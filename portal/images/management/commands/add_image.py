@@ -40,10 +40,6 @@ class Command(BaseCommand):
             raise CommandError(f"{path}: {refusal.message}") from refusal
         except OSError as exc:
             raise CommandError(f"{path}: {exc.strerror}") from exc
-        if image.state == ImageState.CHECKING:
-            self.stdout.write(
-                _("A host looks at it before it can be used; the page Discs says how that ends.")
-            )
         words = _("Added ‘%(name)s’ (%(size)s, label %(label)s) to the library.")
         facts = {
             "name": image.name,
@@ -51,3 +47,7 @@ class Command(BaseCommand):
             "label": image.volume_label or "–",
         }
         self.stdout.write(words % facts)
+        if image.state == ImageState.CHECKING:
+            self.stdout.write(
+                _("A host looks at it before it can be used; the page Discs says how that ends.")
+            )
