@@ -37,9 +37,10 @@ class Site:
 def site() -> Iterator[Site]:
     """Everything runs, for the tests of one file."""
     with installation() as launcher, tempfile.TemporaryDirectory(prefix="ofs-browser-") as name:
-        shown = PASSWORD.search(launcher.start())
-        assert shown, launcher.words()
         folder = Path(name)
+        (folder / "backups").mkdir()
+        shown = PASSWORD.search(launcher.start(OFFSHOOT_BACKUP_PLACES=f"main={folder / 'backups'}"))
+        assert shown, launcher.words()
         with chromium(folder, launcher.network) as browser:
             yield Site(launcher, browser, shown[1], shown[2], folder)
 

@@ -28,6 +28,7 @@ from tests.lab.waiting import wait_for
 PAGES = (
     "sign-in", "machines", "machine", "machine-off", "new-machine", "new-machine-refused", "discs", "hosts", "host",
     "password", "not-found", "hardware", "copies", "templates", "from-template",
+    "backups", "restore", "old-backups",
 )  # fmt: skip
 
 
@@ -48,6 +49,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
         MachinePage(page).confirm("Force off")
         MachinePage(page).has_status("Off")
         template = _template(page, of=off)
+        restore = _backup(page, of=off)
         runs = _machine(page, name="web-server", disc=installer.stem, size="Small")
         machine = MachinePage(page)
         folder = site.machine(machine.machine_id)
@@ -66,6 +68,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
         "new-machine": "/machines/new/", "new-machine-refused": "/machines/new/", "discs": "/discs/",
         "hosts": "/hosts/", "host": host, "password": "/password/", "not-found": "/machines/nowhere/",
         "hardware": f"{runs}hardware/", "copies": f"{off}copies/", "templates": "/templates/", "from-template": template,
+        "backups": f"{off}backups/", "restore": restore, "old-backups": "/backups/",
     }  # fmt: skip
 
 
@@ -175,6 +178,22 @@ def _template(page: Page, *, of: str) -> str:
     use = page.get_by_role("link", name="New machine")
     expect(use).to_be_visible()
     return f"/templates/{(use.get_attribute('href') or '').split('/')[-2]}/"
+
+
+def _backup(page: Page, *, of: str) -> str:
+    """A backup of the machine at that address, a plan for more, and an export; the address at which it is restored."""
+    page.goto(f"{of}backups/")
+    page.get_by_role("button", name="Save the plan").click()
+    expect(page.get_by_text("The next one is due")).to_be_visible()
+    page.get_by_role("button", name="Back up now").click()
+    use = page.get_by_role("link", name="Restore")
+    expect(use).to_be_visible(timeout=60_000)
+    page.goto(f"{of}copies/")
+    page.get_by_role("button", name="Export").click()
+    page.goto(f"{of}copies/")
+    expect(page.get_by_text("SHA-256")).to_be_visible(timeout=60_000)
+    page.goto(f"{of}backups/")
+    return use.get_attribute("href") or ""
 
 
 def _more_processors(page: Page, *, of: str) -> None:

@@ -44,7 +44,7 @@ def verify_backup(host: Host, job: VerifyBackup, tell: Tell) -> BackupFacts:
     store = host.backup_store(job.place, job.machine_id)
     with store.reading(lambda: None):
         manifest = _there(store, job.backup_id)
-        files = dict(each for disk in manifest.disks for each in store.chain(job.backup_id, disk.id))
+        files = dict(each for file in manifest.files for each in store.chain(job.backup_id, file.id))
         total, done = sum(disk.stored_bytes for disk in files.values()), 0
 
         def heard(size: int) -> None:
@@ -101,6 +101,7 @@ def from_backup(work: Work, disk: DiskSpec, draft: Path) -> None:
             target = blocks.open("to", draft, format_of(disk.kind), writable=True)
             blocks.copy(source, target, "full", tell=work.tell, between=work.end_early)
             blocks.do("blockdev-del", node_name=target)
+            _restore_variables(work, store, origin.backup_id, blocks)
     except (CopyError, MonitorError) as exc:
         if os.strerror(errno.ENOSPC) in exc.detail:
             raise OSError(errno.ENOSPC, exc.detail) from exc
@@ -109,6 +110,30 @@ def from_backup(work: Work, disk: DiskSpec, draft: Path) -> None:
         os.chown(draft, work.host.config.uid, work.host.config.gid)
         argv = (QEMU_IMG, "resize", "-q", "-f", format_of(disk.kind), str(draft), str(disk.size_bytes))
         run(argv, seconds=_CHECK_SECONDS, user=work.host.config.uid, group=work.host.config.gid)
+
+
+def _restore_variables(work: Work, store: Store, backup_id: UUID, blocks: Blocks) -> None:
+    """What the UEFI remembered, boot entries say, comes with the first of the disks."""
+    manifest = _there(store, backup_id)
+    path = work.folder.variables_file(work.spec.firmware)
+    kept = manifest.variables
+    if kept is None or manifest.spec.firmware is not work.spec.firmware or path.exists():
+        return
+    draft = path.with_suffix(".qcow2.part")
+    try:
+        draft.unlink(missing_ok=True)
+        run((QEMU_IMG, "create", "-q", "-f", "qcow2", str(draft), str(kept.size_bytes)), seconds=60)
+        source = blocks.open("variables", store.home(backup_id) / kept.file, "qcow2", writable=False)
+        target = blocks.open("to", draft, "qcow2", writable=True)
+        blocks.copy(source, target, "full", tell=lambda _: None, between=work.end_early)
+        blocks.do("blockdev-del", node_name=target)
+        blocks.do("blockdev-del", node_name=source)
+        os.chown(draft, work.host.config.uid, work.host.config.gid)
+        draft.chmod(0o600)
+        draft.rename(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _there(store: Store, backup_id: UUID) -> Manifest:

@@ -21,18 +21,26 @@ from uuid import UUID
 import structlog
 
 from workers.contract.acts import TakeBackup
-from workers.contract.disks import DiskSpec
+from workers.contract.disks import DiskKind, DiskSpec
 from workers.contract.errors import ErrorCode
 from workers.contract.jobs import BackupFacts
+from workers.contract.spec import Firmware
 from workers.effects.work import Work
 from workers.host import agent, processes
 from workers.host.backup_store import BackupDamaged, BackupFailed, Store, stored, sync_folder, write_manifest
-from workers.host.blocks import PREFIX, Blocks, copier
+from workers.host.blocks import PREFIX, Blocks, CopyError, copier
 from workers.host.commands import CommandError, run
 from workers.host.monitor import MonitorError
 from workers.killpoints import reached
 from workers.plan import qemu
-from workers.plan.backups import Manifest, bitmap_name, bitmaps_to_drop, can_stand_on
+from workers.plan.backups import (
+    VARIABLES_SLOT,
+    Manifest,
+    bitmap_name,
+    bitmaps_to_drop,
+    can_stand_on,
+    variables_id,
+)
 from workers.plan.blocks import disk_node
 from workers.plan.disks import QEMU_IMG
 
@@ -43,13 +51,19 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class _Copied:
-    """One disk on its way: its node, its size and what will be read of it in bytes; `bitmap` says what changed."""
+    """One disk on its way: its node, its size and what will be read of it in bytes; `bitmap` says what changed.
 
-    disk: DiskSpec
+    `keeps_record`: what changes from now on can be recorded in it.
+    """
+
+    id: UUID
+    slot: int
+    kind: DiskKind
     node: str
     size_bytes: int
     reads_bytes: int
-    bitmap: str | None
+    bitmap: str | None = None
+    keeps_record: bool = False
 
 
 def take_backup(work: Work) -> None:
@@ -70,7 +84,7 @@ def _in_words(work: Work, place: str) -> Iterator[None]:
     """What the system, qemu or a program says, as an error of a backup."""
     try:
         yield
-    except (OSError, MonitorError, CommandError, BackupDamaged) as exc:
+    except (OSError, CopyError, MonitorError, CommandError, BackupDamaged) as exc:
         work.host.backup_folder(place, work.spec.machine_id)  # says so where the place itself is gone
         full = os.strerror(errno.ENOSPC)
         is_full = getattr(exc, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or full in str(exc)
@@ -90,6 +104,9 @@ def _blocks_of(work: Work) -> Iterator[Blocks]:
         disk_node(_node(disk), work.host.disk_file(work.spec.machine_id, disk), disk.kind)
         for disk in work.spec.disks
     ]
+    variables = work.folder.variables_file(work.spec.firmware)
+    if work.spec.firmware is not Firmware.BIOS and variables.exists():
+        nodes.append(disk_node(qemu.FIRMWARE_VARIABLES_NODE, variables, DiskKind.GROWING))
     with copier(work.host.monitors, work.host.config, nodes) as blocks:
         yield blocks
 
@@ -109,7 +126,7 @@ def _take(work: Work, act: TakeBackup, store: Store, blocks: Blocks) -> Manifest
         targets = [_target(blocks, part, each) for each in copied]
         reached("backup begins")
         still = _begin(work, act, blocks, copied, targets)
-        jobs = [_job(each.disk) for each in copied]
+        jobs = [_job(each) for each in copied]
         blocks.follow(
             jobs, tell=lambda percent: work.tell(percent * _COPYING_PERCENT // 100), between=work.end_early
         )
@@ -129,7 +146,7 @@ def _sound(store: Store, previous: UUID | None) -> Manifest | None:
         return None
     try:
         manifest = store.manifest(previous)
-        for disk in manifest.disks if manifest else ():
+        for disk in manifest.files if manifest else ():
             store.chain(previous, disk.id)
     except BackupDamaged as exc:
         log.warning("backup not built upon", backup=str(previous), detail=exc.detail)
@@ -152,7 +169,27 @@ def _what_to_copy(work: Work, act: TakeBackup, blocks: Blocks, before: Manifest 
             if can_stand_on(disk.id, size, found, before):
                 bitmap = found
         reads = int(bitmap["count"]) if bitmap else min(size, _allocated(node["image"]))
-        copied.append(_Copied(disk, _node(disk), size, reads, str(bitmap["name"]) if bitmap else None))
+        record = str(bitmap["name"]) if bitmap else None
+        keeps_record = disk.kind is DiskKind.GROWING  # what has no header keeps none
+        copied.append(
+            _Copied(
+                disk.id, disk.slot, disk.kind, _node(disk), size, reads, record, keeps_record=keeps_record
+            )
+        )
+    variables = nodes.get(qemu.FIRMWARE_VARIABLES_NODE)
+    if variables is not None:
+        image = variables["image"]
+        size = int(image["virtual-size"])
+        copied.append(
+            _Copied(
+                variables_id(work.spec.machine_id),
+                VARIABLES_SLOT,
+                DiskKind.GROWING,
+                qemu.FIRMWARE_VARIABLES_NODE,
+                size,
+                min(size, _allocated(image)),
+            )
+        )
     return copied
 
 
@@ -171,20 +208,20 @@ def _require_room(folder: Path, copied: list[_Copied]) -> None:
 
 def _target(blocks: Blocks, part: Path, each: _Copied) -> str:
     """An empty file for the disk, opened by qemu. Its room is reserved, since a guest's write waits for the file's."""
-    path = part / f"{each.disk.id}.qcow2"
+    path = part / f"{each.id}.qcow2"
     run((QEMU_IMG, "create", "-q", "-f", "qcow2", str(path), str(each.size_bytes)), seconds=60)
     path.chmod(0o600)
     # Where the filesystem cannot reserve, the copying itself finds out.
     length = max(each.reads_bytes, 1)
     run(("fallocate", "--keep-size", "--length", str(length), str(path)), seconds=600, check=False)
-    return blocks.open(f"to-{each.disk.slot}", path, "qcow2", writable=True)
+    return blocks.open(f"to-{each.slot}", path, "qcow2", writable=True)
 
 
 def _begin(work: Work, act: TakeBackup, blocks: Blocks, copied: list[_Copied], targets: list[str]) -> bool:
     """All disks begin in the same instant, each with its new record; True where nothing was half-written in it."""
     actions: list[dict[str, Any]] = []
     for each, target in zip(copied, targets, strict=True):
-        if each.disk.kind.value == "growing":  # what has no header keeps no record
+        if each.keeps_record:
             actions.append(
                 {
                     "type": "block-dirty-bitmap-add",
@@ -195,7 +232,7 @@ def _begin(work: Work, act: TakeBackup, blocks: Blocks, copied: list[_Copied], t
                     },
                 }
             )
-        backup = {"job-id": _job(each.disk), "device": each.node, "target": target, "auto-dismiss": False}
+        backup = {"job-id": _job(each), "device": each.node, "target": target, "auto-dismiss": False}
         how = (
             {"sync": "bitmap", "bitmap": each.bitmap, "bitmap-mode": "never"}
             if each.bitmap
@@ -215,14 +252,12 @@ def _finish(
 ) -> Manifest:
     """Sums, the manifest, and the name by which it is a backup; after the return it survives a power cut."""
     part = store.part(act.backup_id)
-    total = sum((part / f"{each.disk.id}.qcow2").stat().st_size for each in copied)
+    total = sum((part / f"{each.id}.qcow2").stat().st_size for each in copied)
     tell = _telling(work, total)
     disks = []
     for each in copied:
-        path = part / f"{each.disk.id}.qcow2"
-        disks.append(
-            stored(path, each.disk, each.size_bytes, incremental=each.bitmap is not None, heard=tell)
-        )
+        path = part / f"{each.id}.qcow2"
+        disks.append(stored(path, each, each.size_bytes, incremental=each.bitmap is not None, heard=tell))
     stands_on = before.backup_id if before and any(each.incremental for each in disks) else None
     manifest = Manifest(
         backup_id=act.backup_id,
@@ -231,7 +266,8 @@ def _finish(
         taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
         still=still,
         spec=work.spec,
-        disks=tuple(disks),
+        disks=tuple(disk for disk in disks if disk.slot != VARIABLES_SLOT),
+        variables=next((disk for disk in disks if disk.slot == VARIABLES_SLOT), None),
     )
     # Written beside first: a folder that has its name has all of it.
     write_manifest(part, manifest)
@@ -297,5 +333,5 @@ def _node(disk: DiskSpec) -> str:
     return qemu.disk_node(disk)
 
 
-def _job(disk: DiskSpec) -> str:
+def _job(disk: _Copied) -> str:
     return f"{PREFIX}-{disk.slot}"

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
-from workers.contract.disks import DiskSpec
+from workers.contract.disks import DiskKind
 from workers.contract.errors import ErrorCode, MessageError, OffshootError
 from workers.contract.version import from_wire
 from workers.host.files import read_json, write_json
@@ -35,6 +36,22 @@ class BackupDamaged(OffshootError):
     """A backup is not what was written down when it was taken; the detail says what."""
 
     code = ErrorCode.BACKUP_DAMAGED
+
+
+class Kept(Protocol):
+    """What is kept in a file: a disk, or what a UEFI remembers."""
+
+    @property
+    def id(self) -> UUID:
+        """Its own."""
+
+    @property
+    def slot(self) -> int:
+        """Where it is plugged in."""
+
+    @property
+    def kind(self) -> DiskKind:
+        """What its file is in the machine."""
 
 
 class BackupFailed(OffshootError):
@@ -86,7 +103,7 @@ class Store:
         wanted: UUID | None = backup_id
         while wanted is not None:
             manifest = self.manifest(wanted)
-            disks = manifest.disks if manifest else ()
+            disks = manifest.files if manifest else ()
             disk = next((each for each in disks if each.id == disk_id), None)
             if manifest is None or disk is None:
                 raise BackupDamaged(f"backup {wanted}, which this one needs, has no disk {disk_id}")
@@ -104,7 +121,7 @@ class Store:
         for path in self.folder.glob("*.part"):
             shutil.rmtree(path, ignore_errors=True)
         for manifest in self.all():
-            known = {MANIFEST, *(disk.file for disk in manifest.disks)}
+            known = {MANIFEST, *(file.file for file in manifest.files)}
             for path in self.home(manifest.backup_id).iterdir():
                 if path.name not in known:
                     path.unlink(missing_ok=True)
@@ -146,7 +163,7 @@ def write_manifest(home: Path, manifest: Manifest) -> None:
 
 def stored(
     path: Path,
-    disk: DiskSpec | StoredDisk,
+    disk: Kept,
     size_bytes: int,
     *,
     incremental: bool,

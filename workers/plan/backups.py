@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from pydantic import Field, StringConstraints
 
@@ -14,8 +14,15 @@ from workers.contract.version import Message
 
 MANIFEST = "manifest.json"
 BITMAP_PREFIX = "offshoot-backup"
+VARIABLES_SLOT = 99
+"""Stands where a disk has its slot for what a UEFI remembers; no disk has it."""
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[0-9a-f-]{36}(\.[0-9a-f]{8})?\.qcow2$")]
+
+
+def variables_id(machine_id: UUID) -> UUID:
+    """Stands where a disk has its id for what a machine's UEFI remembers."""
+    return uuid5(machine_id, "variables")
 
 
 class StoredDisk(Message):
@@ -35,7 +42,7 @@ class Manifest(Message):
     """A backup, whole: a folder in which this lies is one, any other is not.
 
     `previous` is the backup that the incremental disks stand on; `still` says that the machine was off, or that its
-    agent held its filesystems still.
+    agent held its filesystems still. `variables` is what its UEFI remembers, None for a BIOS.
     """
 
     backup_id: UUID
@@ -45,11 +52,17 @@ class Manifest(Message):
     still: bool
     spec: MachineSpec
     disks: tuple[StoredDisk, ...]
+    variables: StoredDisk | None = None
+
+    @property
+    def files(self) -> tuple[StoredDisk, ...]:
+        """All that lies beside the manifest."""
+        return (*self.disks, *((self.variables,) if self.variables else ()))
 
     @property
     def stored_bytes(self) -> int:
         """What it takes in its folder."""
-        return sum(disk.stored_bytes for disk in self.disks)
+        return sum(file.stored_bytes for file in self.files)
 
     @property
     def is_incremental(self) -> bool:
