@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 ACCOUNT = "postgres"  # Debian's package makes it; PostgreSQL refuses to run as root
 FILES = (
     "test_at_the_same_moment.py",
+    "test_copies.py",
     "test_library.py",
     "test_machine_services.py",
     "test_outbox.py",
