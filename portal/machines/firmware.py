@@ -11,13 +11,11 @@ from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.fleet.placement import features_of
 from portal.machines.asking import change, wanted
+from portal.machines.hardware import MOST_SATA_DISKS
 from portal.machines.models import Machine
 from portal.refusal import Refused
 from workers.contract.messages import Observed
 from workers.contract.spec import DiskBus, Firmware, GuestKind
-
-SATA_DISKS_WITH_TWO_DRIVES = 4
-"""One controller has six ports; the drives take two of them."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def firmware_change(*, machine: Machine, wish: FirmwareWish, by: User) -> Operat
                 "firmware",
             )
         sata = row.disks.filter(bus=DiskBus.SATA).count()
-        if wish.guest is not GuestKind.LINUX and sata > SATA_DISKS_WITH_TWO_DRIVES:
+        if wish.guest is not GuestKind.LINUX and sata > MOST_SATA_DISKS:
             words = _("With a second drive a machine has at most %(most)d SATA disks. Nothing was changed.")
-            raise Refused(words % {"most": SATA_DISKS_WITH_TWO_DRIVES}, "guest")
+            raise Refused(words % {"most": MOST_SATA_DISKS}, "guest")
         return change(row, Kind.CHANGE, by, guest=wish.guest, firmware=wish.firmware, tpm=wish.tpm)

@@ -31,6 +31,7 @@ def place() -> Iterator[Standing]:
         yield place
 
 
+@pytest.mark.timeout(600)
 def test_secure_boot_tpm_and_two_drives_as_windows_wants_them(place: Standing, tmp_path: Path) -> None:
     host = place.host
     drivers = host.put_disc(uuid4(), labelled_disc(tmp_path / "drivers.iso", "VIRTIO_WIN"))
@@ -77,9 +78,15 @@ def test_secure_boot_tpm_and_two_drives_as_windows_wants_them(place: Standing, t
     machine = wishes.later(machine, second_disc=None)
     assert [step.step for step in place.apply(machine).steps] == [Step.CHANGE_DISC]
     wait_for("the guest sees it empty", lambda: host.said(machine_id)["sr1"] == "empty", seconds=60)
+
+    # Hibernated and woken, it goes on with the same drives, firmware and TPM.
+    place.done(machine := wishes.later(machine, power=Power.SAVED), seconds=90)
+    assert (host.tpms(), host.qemus()) == ([], [])
+    place.done(machine := wishes.later(machine, power=Power.RUNNING), seconds=90)
     place.done(machine := wishes.later(machine, second_disc=others))
     wait_for("the guest sees the other", lambda: host.said(machine_id)["sr1"] == "OTHERS", seconds=60)
     assert host.said(machine_id)["sr0"] == "EFI_TEST"
+    assert host.heard(machine_id, "tpm_with_OTHERS") == "kept"
 
     _assert_closed_to_others(place, machine)
 
@@ -155,8 +162,21 @@ def test_a_host_without_the_firmware_or_the_tpm_says_so_and_nothing_is_left(plac
 def test_a_drive_that_the_running_machine_does_not_have_is_refused(place: Standing, tmp_path: Path) -> None:
     disc = place.host.put_disc(uuid4(), labelled_disc(tmp_path / "disc.iso", "DISC"))
     machine = place.done(wishes.spec(**QUIET))
-    assert _refused(place, wishes.later(machine, second_disc=disc))[0] is ErrorCode.HARDWARE_REFUSED
-    place.delete(wishes.later(machine, generation=machine.generation + 1))
+    machine = wishes.later(machine, second_disc=disc)
+    assert _refused(place, machine)[0] is ErrorCode.HARDWARE_REFUSED
+    place.delete(machine)
+
+
+def test_a_second_drive_that_came_with_a_disc_stays_until_the_machine_ends(
+    place: Standing, tmp_path: Path
+) -> None:
+    disc = place.host.put_disc(uuid4(), labelled_disc(tmp_path / "disc.iso", "DISC"))
+    machine = place.done(wishes.spec(second_disc=disc, **QUIET))
+    place.done(machine := wishes.later(machine, second_disc=None))
+    place.done(machine := wishes.later(machine, power=Power.SAVED), seconds=90)
+    place.done(machine := wishes.later(machine, power=Power.RUNNING), seconds=90)
+    place.done(machine := wishes.later(machine, second_disc=disc))
+    place.delete(machine)
 
 
 def _await_words(place: Standing, machine: MachineSpec, words: str) -> None:

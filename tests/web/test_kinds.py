@@ -110,7 +110,7 @@ def test_the_host_is_sent_what_was_chosen_and_the_page_says_it(rack: Host, ann: 
     assert spec.second_disc.image_id == disc.pk
     page = answer.content.decode()
     assert "smaller than Windows 11 asks for" not in page
-    for words in ("Windows", "UEFI with Secure Boot", "version 2.0", "Second disc drive", "virtio-win"):
+    for words in ("Windows", "UEFI with Secure Boot, TPM 2.0", "Second disc drive", "virtio-win"):
         assert words in page
 
 
@@ -153,7 +153,7 @@ def test_the_firmware_is_changed_while_the_machine_is_off(running: Machine, ann:
         firmware_change(machine=running, wish=SECURE, by=ann)
     off = done(running, Observed.OFF)
     browser = signed_in(ann)
-    page = browser.get(f"/machines/{off.pk}/").content.decode()
+    page = browser.get(f"/machines/{off.pk}/hardware/").content.decode()
     assert "may not start with another firmware" in page
     fields = {"guest": "windows", "firmware": "uefi_secure", "tpm": "yes"}
     browser.post(f"/machines/{off.pk}/change-firmware/", fields)

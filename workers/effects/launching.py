@@ -155,6 +155,7 @@ def choices_for(
     *,
     accelerator: Accelerator | None = None,
     tpm_fd: int | None = None,
+    second_drive: bool = False,
 ) -> HostChoices:
     """What this host adds to the spec. Raises PlaceMissing, FirmwareError."""
     direct_io = host.takes_direct_io(spec)
@@ -170,6 +171,7 @@ def choices_for(
         firmware_code=firmware.code_file(spec.firmware),
         firmware_variables=folder.variables_file(spec.firmware) if uefi else None,
         tpm_fd=tpm_fd,
+        second_drive=second_drive,
         enlightened=spec.guest is GuestKind.WINDOWS and kvm_is_enlightened(),
         seed=folder.seed_file if spec.seed else None,
         disk_files={disk.id: host.disk_file(spec.machine_id, disk) for disk in spec.disks},

@@ -134,6 +134,8 @@ def _what_is_saved(work: Work) -> saved.Saved:
             work.folder,
             tuple(range(len(spec.nics))),  # they are others at each start
             tpm_fd=0 if spec.tpm else None,
+            # It came with a disc and stays when that is taken out.
+            second_drive=from_wire(MachineSpec, record["spec_at_start"]).has_second_drive,
         )
         argv = qemu_argv(spec, choices)
     argv = tuple(argument for argument in argv if argument not in memory.WAITING)

@@ -79,6 +79,7 @@ class HostChoices:
     firmware_variables: Path | None = None
     tpm_fd: int | None = None
     enlightened: bool = False
+    second_drive: bool = False
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,8 @@ def _disc(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
 
 def _second_disc(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
     """Nothing starts from the second drive: it is there for drivers."""
-    return _drive(SECOND_DRIVE, host.second_disc) if spec.has_second_drive else ()
+    is_there = spec.has_second_drive or host.second_drive
+    return _drive(SECOND_DRIVE, host.second_disc) if is_there else ()
 
 
 def _drive(drive: Drive, disc: Path | None, **properties: object) -> tuple[str, ...]:

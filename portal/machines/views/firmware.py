@@ -49,7 +49,7 @@ class FirmwareForm(forms.Form):
 
 
 def firmware_card(machine: Machine) -> dict[str, Any]:
-    """What the card on the machine's page shows."""
+    """What the pages of a machine show of it."""
     initial = {
         "guest": machine.guest,
         "firmware": machine.firmware,
@@ -74,4 +74,4 @@ def machine_change_firmware(request: HttpRequest, machine_id: UUID) -> HttpRespo
             raise Refused(_("Choose one of what is offered. Nothing was changed."))
         return firmware_change(machine=machine, wish=form.wish(), by=by)
 
-    return act(request, machine_id, change)
+    return act(request, machine_id, change, page="hardware")

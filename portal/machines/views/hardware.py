@@ -25,6 +25,7 @@ from portal.machines.hardware_forms import (
 )
 from portal.machines.models import Machine
 from portal.machines.views.acting import act, machine_page, user_of
+from portal.machines.views.firmware import firmware_card
 from portal.networks.models import Network
 from portal.refusal import Refused
 from workers.contract.spec import GIB, BootFrom, DiskBus, DiskKind, NicModel
@@ -136,6 +137,7 @@ def _asked(
 def _page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpResponse:
     first = FROM_DISC if machine.boot_from == BootFrom.DISC else str(machine.boot_slot)
     context = {
+        "firmware": firmware_card(machine),
         "disks": list(machine.disks.order_by("position")),
         "pools": room.usable_pools(machine.host),
         "networks": Network.objects.order_by("name"),
