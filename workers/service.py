@@ -13,6 +13,7 @@ from celery import Celery
 from workers.config import HostConfig
 from workers.contract.host import HostFacts, KvmAnswer, KvmProbe
 from workers.contract.messages import ApplyMachine, Heartbeat, MachineObserved
+from workers.effects.leftovers import clear_leftovers
 from workers.guests import Guests
 from workers.host import wishes
 from workers.host.backup_places import place_facts
@@ -75,6 +76,7 @@ class HostService:
         for message in resume(self.host):
             self._pool.submit(self._resume, message)
         note_boot(self.config.state)
+        threading.Thread(target=clear_leftovers, args=(self.host,), name="leftovers", daemon=True).start()
         self._heart.start()
 
     def close(self) -> None:

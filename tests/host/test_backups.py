@@ -26,6 +26,7 @@ from workers.contract.errors import ErrorCode
 from workers.contract.jobs import BackupFacts, DeleteBackup, VerifyBackup
 from workers.contract.messages import ApplyMachine, DoJob, OperationState, Progress
 from workers.contract.spec import Firmware, MachineSpec, Power, StopMode
+from workers.host.files import write_json
 from workers.host.locks import is_held
 
 BLOCK = 64 * 1024
@@ -187,7 +188,9 @@ def test_a_machine_that_writes_is_kept_instant_by_instant(site: Site, tmp_path: 
 def test_what_changed_is_known_whether_it_runs_or_not_but_never_after_a_crash(
     site: Site, tmp_path: Path
 ) -> None:
-    machine = site.standing.done(wishes.spec(number=11, power=Power.OFF, run=0, disks=(_disk(0, 64),)))
+    machine = site.standing.done(
+        wishes.spec(number=11, power=Power.OFF, run=0, disks=(_disk(0, 64),), firmware=Firmware.UEFI)
+    )
     [file] = site.files(machine)
     _write(file, "write -P 1 0 24M")
     machine, first, facts = site.back_up(machine)
@@ -219,7 +222,17 @@ def test_what_changed_is_known_whether_it_runs_or_not_but_never_after_a_crash(
     assert _bitmaps(file) == {}
     machine, fourth, whole = site.back_up(machine, third)
     assert not whole.incremental
-    _assert_restored(site, machine, fourth, file)
+    # Off, so that its firmware is still: what that remembers is restored with the disks.
+    again = site.restored(machine, fourth)
+    _assert_same(site.files(again)[0], file)
+    _assert_same(
+        *(
+            site.standing.host.folder(each.machine_id).variables_file(Firmware.UEFI)
+            for each in (machine, again)
+        )
+    )
+    site.standing.delete(again)
+    assert site.verify(machine, fourth).state is OperationState.DONE
 
     # One that is no longer there, or was asked for without one, is no reason for half a backup.
     machine, _, whole = site.back_up(machine, uuid4())
@@ -262,7 +275,7 @@ def test_a_folder_without_room_refuses_and_the_machine_goes_on(site: Site) -> No
 def test_a_worker_killed_in_a_backup_ends_with_one(site: Site) -> None:
     host = site.standing.host
     machine = site.standing.done(
-        wishes.spec(number=13, disks=(_disk(0, 64),), power=Power.OFF, run=0, firmware=Firmware.UEFI)
+        wishes.spec(number=13, memory_mib=64, disks=(_disk(0, 64),), power=Power.OFF, run=0)
     )
     [file] = site.files(machine)
     _write(file, "write -P 1 0 4M")
@@ -285,16 +298,24 @@ def test_a_worker_killed_in_a_backup_ends_with_one(site: Site) -> None:
         assert not [each for each in nodes if each["node-name"].startswith("offshoot-copy")], point
         [disk] = [each for each in nodes if each["node-name"] == "disk0"]
         assert [each["name"] for each in disk["dirty-bitmaps"]] == [f"offshoot-backup.main.{backup}"], point
+    # Cancelled while the worker was away: nothing goes on, nothing is left.
+    message = ApplyMachine(
+        operation_id=uuid4(),
+        spec=(machine := wishes.later(machine)),
+        act=TakeBackup(place="main", backup_id=uuid4(), previous=backup),
+    )
+    _kill_in(
+        site,
+        "backup copied",
+        lambda: site.standing.ear.ask(host.name, message),
+        then=lambda: _write_wish(site, wishes.wish(wishes.later(message.spec))),
+    )
+    machine = wishes.later(message.spec)
+    parts = site.home(machine, backup).parent
+    wait_for("nothing is left", lambda: not list(parts.glob("*.part")), seconds=60)
+    assert not _copying(site, machine)
     machine = site.standing.done(wishes.later(machine, power=Power.OFF, stop_mode=StopMode.FORCE))
-    # Off, so that its firmware is still; what it remembers is restored with the disks.
-    machine, backup, _ = site.back_up(machine, backup)
-    again = site.restored(machine, backup)
-    _assert_same(site.files(again)[0], file)
-    remembered = [
-        site.standing.host.folder(each.machine_id).variables_file(Firmware.UEFI) for each in (machine, again)
-    ]
-    _assert_same(*remembered)
-    site.standing.delete(again)
+    _assert_restored(site, machine, backup, file)
     assert site.verify(machine, backup).state is OperationState.DONE
     site.standing.delete(machine)
 
@@ -323,7 +344,21 @@ def test_a_worker_killed_in_a_deletion_keeps_the_later_backup_whole(site: Site) 
     site.standing.delete(machine)
 
 
-def _kill_in(site: Site, point: str, ask: Callable[[], None]) -> None:
+def _write_wish(site: Site, message: ApplyMachine) -> None:
+    """As if the host had taken it just before it died."""
+    folder = site.standing.host.folder(message.spec.machine_id)
+    write_json(folder.wish_file, message.to_wire())
+
+
+def _copying(site: Site, machine: MachineSpec) -> list[str]:
+    nodes = site.standing.query(machine.machine_id, "query-named-block-nodes")
+    assert isinstance(nodes, list)
+    return [each["node-name"] for each in nodes if each["node-name"].startswith("offshoot-copy")]
+
+
+def _kill_in(
+    site: Site, point: str, ask: Callable[[], None], then: Callable[[], None] = lambda: None
+) -> None:
     """The worker dies there in what is asked, and is started again."""
     host = site.standing.host
     host.kill()
@@ -331,6 +366,7 @@ def _kill_in(site: Site, point: str, ask: Callable[[], None]) -> None:
     host.start()
     ask()
     host.wait_for_death(seconds=120)
+    then()
     host.set(OFFSHOOT_DIE_AT="")
     host.start()
 
