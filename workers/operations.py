@@ -25,7 +25,7 @@ from workers.contract.messages import (
     StepState,
 )
 from workers.contract.spec import Autostart, Power
-from workers.effects import freezing
+from workers.effects import freezing, snapshots
 from workers.effects.table import EFFECTS
 from workers.effects.work import Superseded, Work
 from workers.host import processes, saved, wishes
@@ -115,6 +115,7 @@ def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None
     try:
         settle_ended(host, folder, spec.machine_id)
         freezing.settle_unfinished(work)
+        snapshots.settle_unfinished(work)
         steps = steps_for(spec, find(host, spec, folder, message.act), message.act)
         teller = _Teller(host, message, steps)
         host.report_progress(teller.progress(OperationState.RUNNING))

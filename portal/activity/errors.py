@@ -106,7 +106,9 @@ WORDS: dict[ErrorCode, ErrorWords] = {
     ),
     ErrorCode.SNAPSHOT_FAILED: ErrorWords(
         _("The snapshot could not be made or used."),
-        _("Nothing was lost: the machine is as it was."),
+        _(
+            "Nothing on its disks was lost: they are as they were. If the machine is off now, start it again; the details say why."
+        ),
     ),
     ErrorCode.SNAPSHOT_MISSING: ErrorWords(
         _("The snapshot is no longer on the host."),

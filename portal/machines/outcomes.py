@@ -8,6 +8,7 @@ from portal.activity.models import Kind, Operation
 from portal.backups.services import settle_backup, settle_delete, settle_verify
 from portal.exports.services import settle_export
 from portal.images.checking import settle_check
+from portal.machines import snapshots
 from portal.machines.freezing import settle_forget, settle_freeze
 from portal.machines.moving import settle_move
 from portal.machines.taking_back import settle_leaving
@@ -25,6 +26,9 @@ OUTCOMES: dict[Kind, Outcome] = {
     Kind.FREEZE: settle_freeze,
     Kind.FORGET_BASE: settle_forget,
     Kind.CHECK_IMAGE: settle_check,
+    Kind.TAKE_SNAPSHOT: snapshots.settle_taking,
+    Kind.REVERT: snapshots.settle_reverting,
+    Kind.DELETE_SNAPSHOT: snapshots.settle_deleting,
 }
 
 

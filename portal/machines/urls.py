@@ -4,7 +4,7 @@ from django.urls import path
 
 from portal.backups import views as backups
 from portal.exports import views as exports
-from portal.machines.views import copies, firmware, guest, hardware, pages, power, power_states
+from portal.machines.views import copies, firmware, guest, hardware, pages, power, power_states, snapshots
 
 app_name = "machines"
 urlpatterns = [
@@ -57,5 +57,21 @@ urlpatterns = [
         "<uuid:machine_id>/exports/<uuid:export_id>/remove/",
         exports.export_remove,
         name="export-remove",
+    ),
+    path("<uuid:machine_id>/snapshots/", snapshots.snapshot_list, name="snapshots"),
+    path(
+        "<uuid:machine_id>/snapshots/<uuid:snapshot_id>/revert/",
+        snapshots.snapshot_revert,
+        name="snapshot-revert",
+    ),
+    path(
+        "<uuid:machine_id>/snapshots/<uuid:snapshot_id>/delete/",
+        snapshots.snapshot_delete,
+        name="snapshot-delete",
+    ),
+    path(
+        "<uuid:machine_id>/snapshots/<uuid:snapshot_id>/rename/",
+        snapshots.snapshot_rename,
+        name="snapshot-rename",
     ),
 ]

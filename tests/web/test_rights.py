@@ -21,7 +21,7 @@ from portal.console.models import ConsoleTicket
 from portal.exports.models import Export
 from portal.images import parts
 from portal.images.models import Download, Image, Upload
-from portal.machines.models import Disk, Machine, Nic, Template
+from portal.machines.models import Disk, Machine, Nic, Snapshot, Template
 from portal.machines.specs import spec_of
 from tests.web.people import image_named, nobody, signed_in
 from workers.contract.tokens import Purpose, issue
@@ -115,6 +115,10 @@ RULES: dict[str, Rule] = {
     "backups:verify": change(302, 404, 302, 302),
     "backups:restore": page(302, 404, 200, 200),
     "backups:delete": change(302, 404, 302, 302),
+    "machines:snapshots": Rule("get", 302, 404, 200, 200, refused=("put", "patch", "delete")),
+    "machines:snapshot-revert": change(302, 404, 302, 302),
+    "machines:snapshot-delete": change(302, 404, 302, 302),
+    "machines:snapshot-rename": change(302, 404, 302, 302),
     "console:ticket": change(302, 404, 200, 200),
     "images:library": reading(302, 200, 200, 200),
     "images:uploads": change(401, 201, 201, 201),
@@ -156,6 +160,12 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
     arguments: dict[str, dict[str, Any]] = {name: {"machine_id": running.pk} for name in OF_A_MACHINE}
     download = Download.objects.create(key="debian-netinst", name="Debian")
     arguments["images:download-change"] = {"download_id": download.pk, "wish": "pause"}
+    snapshot = Snapshot.objects.create(
+        machine=running, name="clean", is_ready=True, spec=spec_of(running).to_wire()["body"]
+    )
+    for name in OF_A_MACHINE:
+        if name.startswith("machines:snapshot-"):
+            arguments[name]["snapshot_id"] = snapshot.pk
     arguments["images:upload"] = {"upload_id": upload.pk}
     arguments["images:delete"] = arguments["images:edit"] = arguments["images:file"] = {"image_id": image.pk}
     for name in ("machines:move-disk", "machines:disk-grow", "machines:disk-remove"):
@@ -195,7 +205,7 @@ def browser_of(user: User | None, *, csrf: bool = False) -> Client:
 def everything() -> list[dict[str, Any]]:
     """All that a request could have changed."""
     tables: tuple[type[models.Model], ...] = (
-        Machine, Disk, Nic, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
+        Machine, Disk, Nic, Snapshot, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [

@@ -38,10 +38,14 @@ class TakeSnapshot(Message):
 
 
 class RevertToSnapshot(Message):
-    """Make the machine what it was when the snapshot was taken. It comes with the spec of that time."""
+    """Make the machine what it was when the snapshot was taken. It comes with the spec of that time.
+
+    `memory`: the snapshot has it, and the machine goes on from there.
+    """
 
     kind: Literal["revert_to_snapshot"] = "revert_to_snapshot"
     snapshot_id: UUID
+    memory: bool = False
 
 
 class DeleteSnapshot(Message):

@@ -55,7 +55,7 @@ def save(work: Work) -> None:
             folder.qmp_socket, monitors, folder.memory_draft, tell=work.tell, end_early=work.end_early
         )
         reached("memory drafted")
-        saved.keep(folder, _what_is_saved(work))
+        saved.keep(folder, what_runs(work))
     except Superseded:
         saved.discard(folder)
         raise  # the newer wish says how it goes on
@@ -118,7 +118,7 @@ def _end(work: Work) -> str:
     return words
 
 
-def _what_is_saved(work: Work) -> saved.Saved:
+def what_runs(work: Work) -> saved.Saved:
     """What the living qemu is: the command as it was run, or made anew where its hardware was changed meanwhile."""
     record = processes.launched(work.folder)
     spec = from_wire(MachineSpec, record["spec"])

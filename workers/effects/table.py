@@ -19,6 +19,7 @@ from workers.effects import (
     power,
     resizing,
     saving,
+    snapshots,
     tuning,
 )
 from workers.effects.work import Effect
@@ -50,6 +51,9 @@ EFFECTS: dict[Step, Effect] = {
     Step.SAVE: saving.save,
     Step.WAKE: saving.wake,
     Step.DISCARD_SAVED: saving.discard_saved,
+    Step.TAKE_SNAPSHOT: snapshots.take_snapshot,
+    Step.REVERT_TO_SNAPSHOT: snapshots.revert_to_snapshot,
+    Step.DELETE_SNAPSHOT: snapshots.delete_snapshot,
 }
 
 making.ORIGINS["backup"] = backup_jobs.from_backup

@@ -11,12 +11,14 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qemu.qmp import ExecuteError, QMPClient, QMPError
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
 from workers.contract.errors import ErrorCode, OffshootError
 
 T = TypeVar("T")
 ANSWER_SECONDS = 10.0
+_CONNECT_TRIES = 5
+_CONNECT_PAUSE_SECONDS = 0.05
 
 
 class MonitorError(OffshootError):
@@ -69,11 +71,7 @@ async def _execute(
     fds: Mapping[str, int],
     fdsets: Mapping[int, int],
 ) -> list[Any]:
-    client = QMPClient("offshoot")
-    try:
-        await client.connect(str(socket))
-    except (QMPError, OSError) as exc:
-        raise MonitorError(f"cannot connect: {exc}") from exc
+    client = await _connected(socket)
     try:
         for name, descriptor in fds.items():
             client.send_fd_scm(descriptor)
@@ -91,6 +89,24 @@ async def _execute(
         raise MonitorError(str(exc)) from exc
     finally:
         await _disconnect(client)
+
+
+async def _connected(socket: Path) -> QMPClient:
+    """A client that may give commands.
+
+    Now and then qemu drops one that comes just as another goes, before it was told anything: that is tried again.
+    """
+    for tries_left in reversed(range(_CONNECT_TRIES)):
+        client = QMPClient("offshoot")
+        try:
+            await client.connect(str(socket))
+            return client
+        except (QMPError, OSError) as exc:
+            nobody_there = not isinstance(exc, ConnectError) or isinstance(exc.exc, OSError)
+            if nobody_there or not tries_left:
+                raise MonitorError(f"cannot connect: {exc}") from exc
+        await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
+    raise MonitorError("cannot connect")
 
 
 async def _disconnect(client: QMPClient) -> None:

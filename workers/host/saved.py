@@ -30,9 +30,11 @@ class Saved:
 
 def saved(folder: MachineFolder) -> Saved | None:
     """What is saved; None where nothing is, or nothing whole."""
-    raw = read_json(folder.saved_file)
-    if not isinstance(raw, dict) or not folder.memory_file.exists():
-        return None
+    return from_note(read_json(folder.saved_file)) if folder.memory_file.exists() else None
+
+
+def from_note(raw: Any) -> Saved | None:
+    """What a note says that was read back; None where it says nothing that this version understands."""
     try:
         spec = from_wire(MachineSpec, raw["spec"])
         return Saved(int(raw["run"]), spec, str(raw["accelerator"]), tuple(raw["argv"]))
@@ -40,13 +42,19 @@ def saved(folder: MachineFolder) -> Saved | None:
         return None
 
 
+def note_of(what: Saved) -> dict[str, Any]:
+    """The same to be written down, as JSON types."""
+    return {
+        "run": what.run, "spec": what.spec.to_wire(), "accelerator": what.accelerator, "argv": list(what.argv),
+    }  # fmt: skip
+
+
 def keep(folder: MachineFolder, what: Saved) -> None:
     """What was written to `memory_draft` is the machine's memory from now on; survives a power cut."""
     folder.memory_draft.replace(folder.memory_file)
     _sync(folder)
     reached("memory written")
-    note: dict[str, Any] = {"run": what.run, "spec": what.spec.to_wire(), "accelerator": what.accelerator}
-    write_json(folder.saved_file, note | {"argv": list(what.argv)})
+    write_json(folder.saved_file, note_of(what))
     _sync(folder)
     reached("memory noted")
 

@@ -162,6 +162,16 @@ class MachineFolder:
         return self.root / "tpm.log"
 
     @property
+    def snapshots(self) -> Path:
+        """What belongs to snapshots beside the disks: one folder each."""
+        return self.root / "snapshots"
+
+    @property
+    def snapshot_journal(self) -> Path:
+        """What is being done with a snapshot, until it is done or undone."""
+        return self.root / "snapshot-journal.json"
+
+    @property
     def launched_file(self) -> Path:
         """What the running qemu was started with."""
         return self.root / "launched.json"

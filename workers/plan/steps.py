@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from workers.contract.acts import Act
+from workers.contract.acts import Act, RevertToSnapshot
 from workers.contract.messages import Step
 from workers.contract.spec import MachineSpec, Power, StopMode
 from workers.plan.changes import Changes, most_mib
@@ -53,9 +53,8 @@ class Found:
 
 def steps_for(spec: MachineSpec, found: Found, act: Act | None = None) -> tuple[Step, ...]:
     """The steps from `found` to `spec`, then those of the act; empty where there is nothing to do."""
-    if act is not None and act.kind == "revert_to_snapshot":
-        # Its hardware is that of the snapshot only when the machine is back there: nothing is plugged or removed before.
-        found = replace(found, changes=Changes(), disks_short=False, disks_left=frozenset())
+    if isinstance(act, RevertToSnapshot):
+        return _to_go_back(spec, act)
     steps = _to_match(spec, found)
     return (*steps, *(step for step in (ACT_STEPS[act.kind] if act else ()) if step not in steps))
 
@@ -125,4 +124,17 @@ def _while_running(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
         *((Step.CHANGE_BOOT,) if found.changes.boot else ()),
         *((Step.CHANGE_MEMORY,) if found.changes.memory_mib is not None else ()),
         *pause,
+    )
+
+
+def _to_go_back(spec: MachineSpec, act: RevertToSnapshot) -> tuple[Step, ...]:
+    """The spec is the machine of then, so it is matched only when its disks are of then, too: started afterwards."""
+    if spec.power is not Power.RUNNING:
+        return (Step.REVERT_TO_SNAPSHOT,)
+    launch = (Step.LAUNCH, *((Step.CHANGE_MEMORY,) if spec.memory_mib < most_mib(spec) else ()))
+    return (
+        *((Step.FETCH_DISC,) if spec.disc or spec.second_disc else ()),
+        Step.REVERT_TO_SNAPSHOT,
+        *((Step.PREPARE_NETWORK,) if spec.nics else ()),
+        *((Step.WAKE,) if act.memory else launch),
     )
