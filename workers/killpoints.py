@@ -41,6 +41,9 @@ CHANGE_KILL_POINTS = (
 )
 """Those on the way of a running machine's changes."""
 
+IMAGE_KILL_POINTS = ("image fetched", "image drafted", "image converted", "image in place")
+"""Those on the way of a disk image to a disk."""
+
 SAVING_POINTS = ("stands still", "memory drafted", "memory written", "memory noted")
 WAKING_POINTS = ("qemu spawned", "qemu waits for its memory", "memory read", "memory set aside")
 

@@ -21,6 +21,7 @@ from workers.contract.messages import DoJob, OperationState, Progress, Step
 from workers.contract.spec import Power, StopMode
 from workers.host import imagebases
 from workers.host.locks import locked
+from workers.killpoints import IMAGE_KILL_POINTS
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,31 @@ def test_a_disk_smaller_than_its_image_is_refused_and_a_cancelled_one_leaves_not
         place.done(gone)
         assert place.ear.end_of(begun.operation_id).state is OperationState.SUPERSEDED
     assert not place.traces().get("unfinished files")
+
+
+@pytest.mark.parametrize("point", IMAGE_KILL_POINTS)
+def test_a_worker_that_is_killed_on_the_way_goes_on_and_leaves_nothing_half_made(
+    place: Standing, tmp_path: Path, point: str
+) -> None:
+    image, content = image_of(images.disk_image(tmp_path, "vdi"))
+    disk = disk_of(image, 16 * MIB)
+    machine = wishes.spec(disks=(disk,), nics=(), power=Power.OFF, run=0)
+    with obstacles.library_that_sends(place.folder / "portal.sock", content):
+        place.host.stop()
+        place.host.set(OFFSHOOT_DIE_AT=point)
+        place.host.start()
+        wish = wishes.wish(machine)
+        place.ear.ask(place.host.name, wish)
+        place.host.wait_for_death()
+        place.host.set(OFFSHOOT_DIE_AT="")
+        place.host.start()
+        assert place.ear.end_of(wish.operation_id, seconds=120).state is OperationState.DONE
+    flat = imagebases.flat(image.image_id, place.host.state.images)
+    assert list(place.host.state.images.glob(f"{image.image_id}*")) == [flat]
+    assert flat.stat().st_uid == 0
+    assert place.host.disk_file(machine.machine_id, disk).exists()
+    assert not place.traces().get("unfinished files")
+    place.delete(machine)
 
 
 def _config(place: Standing) -> HostConfig:

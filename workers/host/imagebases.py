@@ -41,13 +41,13 @@ def make_flat(
     """
     folder = config.state.images
     path = flat(image.image_id, folder)
-    if path.exists():
-        return path
     try:
         lock = folder / f".{image.image_id}.base.lock"
         with locked_within(lock, seconds=_OTHERS_TAKE_AT_MOST_SECONDS, between=between):
             if not path.exists():
                 _make(image, config, path, tell, between)
+            # What was fetched has done its work: it would take the same room once more.
+            library.cached(image.image_id, folder).unlink(missing_ok=True)
     except LockBusy as exc:
         raise OffshootError(
             "another machine has been preparing it for hours", code=ErrorCode.ORIGIN_FAILED
@@ -67,13 +67,13 @@ def _make(
         tell(percent // 2)
 
     original = fetch(image, config, progress=fetched)
+    reached("image fetched")
     draft = path.with_suffix(".part")
     draft.unlink(missing_ok=True)
     imagecheck.convert(original, draft, tell=lambda percent: tell(50 + percent // 2), between=between)
     reached("image converted")
     draft.rename(path)
-    # What was fetched has done its work: it would take the same room once more.
-    original.unlink(missing_ok=True)
+    reached("image in place")
 
 
 def fetch(image: DiscSpec, config: HostConfig, *, progress: Callable[[int], None]) -> Path:

@@ -23,6 +23,7 @@ from pathlib import Path
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.host import commands
 from workers.host.files import tail
+from workers.killpoints import reached
 from workers.plan import qemuimg
 from workers.plan.imageformats.reading import DiskFacts, ImageFormat, ImageRefused
 from workers.plan.imageformats.recognise import read_image
@@ -125,6 +126,7 @@ def _convert(
     descriptor = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.fchown(descriptor, account, account)
+        reached("image drafted")
         limits = Limits(
             cpu_seconds=600 + facts.virtual_bytes // (16 * 1024 * 1024), file_bytes=min(most, room)
         )
