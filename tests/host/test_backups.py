@@ -20,7 +20,7 @@ from tests.lab.folder import short_folder
 from tests.lab.processes import QEMU, processes_of
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
-from workers.contract.acts import TakeBackup
+from workers.contract.acts import RevertToSnapshot, TakeBackup, TakeSnapshot
 from workers.contract.disks import MIB, BackupOrigin, DiskKind, DiskSpec
 from workers.contract.errors import ErrorCode
 from workers.contract.jobs import BackupFacts, DeleteBackup, VerifyBackup
@@ -237,6 +237,25 @@ def test_what_changed_is_known_whether_it_runs_or_not_but_never_after_a_crash(
     # One that is no longer there, or was asked for without one, is no reason for half a backup.
     machine, _, whole = site.back_up(machine, uuid4())
     assert not whole.incremental
+    site.standing.delete(machine)
+
+
+def test_after_going_back_to_a_snapshot_the_next_is_a_full_one(site: Site) -> None:
+    machine = site.standing.done(wishes.spec(number=15, power=Power.OFF, run=0, disks=(_disk(0, 64),)))
+    [file] = site.files(machine)
+    _write(file, "write -P 1 0 4M")
+    machine, first, _ = site.back_up(machine)
+    snapshot = uuid4()
+    machine = site.standing.done(wishes.later(machine, power=Power.RUNNING, run=1, memory_mib=64))
+    machine = site.standing.done(wishes.later(machine), TakeSnapshot(snapshot_id=snapshot))
+    machine = site.standing.done(wishes.later(machine, power=Power.OFF, stop_mode=StopMode.FORCE))
+    _write(file, "write -P 2 0 4M")
+    machine, second, less = site.back_up(machine, first)
+    assert less.incremental
+    machine = site.standing.done(wishes.later(machine), RevertToSnapshot(snapshot_id=snapshot))
+    machine, third, whole = site.back_up(machine, second)
+    assert not whole.incremental
+    _assert_restored(site, machine, third, file)
     site.standing.delete(machine)
 
 

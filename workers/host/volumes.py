@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.contract.errors import ErrorCode, OffshootError
+from workers.host.change_records import forget_changes
 from workers.host.commands import CommandError, run
 from workers.host.monitor import MonitorError, MonitorLoop
 from workers.killpoints import reached
@@ -74,6 +75,8 @@ class Volumes:
         """Make them hold what they held then; nobody may have them open. Raises SnapshotFailed."""
         for volume in self.each:
             try:
+                # What has changed since a backup is not known any more then; qemu-img refuses as long as a record says it is.
+                forget_changes(volume.path, uid=self.uid, gid=self.gid)
                 self._change("apply", name, volume)
             except CommandError as exc:
                 raise _failed(exc) from exc
