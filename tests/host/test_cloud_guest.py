@@ -42,6 +42,7 @@ def key(place: Standing) -> Path:
     return path
 
 
+@pytest.mark.timeout(900)  # where the image is not in the cache yet, it is made of Debian's packages first
 def test_a_cloud_image_from_its_first_start_to_its_clean_end(place: Standing, key: Path) -> None:
     seed = SeedSpec(
         user="ann",
@@ -56,7 +57,7 @@ def test_a_cloud_image_from_its_first_start_to_its_clean_end(place: Standing, ke
     end = place.apply(machine, seconds=120)
     steps = [Step.FETCH_IMAGE, Step.MAKE_DISKS, Step.MAKE_SEED, Step.PREPARE_NETWORK, Step.LAUNCH]
     assert ([step.step for step in end.steps], end.error) == (steps, None)
-    place.host.heard(machine.machine_id, "ssh", seconds=150)
+    place.host.heard(machine.machine_id, "ssh", seconds=240)
 
     _it_is_as_its_seed_says(place, key, seed)
     _it_tells_who_and_where_it_is(place, machine)
@@ -194,14 +195,13 @@ def _goes_on(place: Standing, machine: MachineSpec) -> None:
 def _ssh(place: Standing, key: Path, command: str) -> str:
     """Run a command in the guest as the account of its seed, signed in with the key, from its host."""
     options = (
-        "StrictHostKeyChecking=no",
-        "UserKnownHostsFile=/dev/null",
-        "ConnectTimeout=20",
-        "BatchMode=yes",
-        "LogLevel=ERROR",
-    )
+        "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=60", "BatchMode=yes", "LogLevel=ERROR",
+    )  # fmt: skip
     with_options = [word for option in options for word in ("-o", option)]
-    return place.host.network.inside("ssh", "-i", str(key), *with_options, f"ann@{ADDRESS}", command)
+    argv = (*place.host.network.enter(), "ssh", "-i", str(key), *with_options, f"ann@{ADDRESS}", command)
+    finished = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=180)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
 
 
 def _hash(password: str) -> str:

@@ -27,6 +27,7 @@ def test_the_whole_text() -> None:
     assert user_data(SEED) == (
         "#cloud-config\n"
         "hostname: web\n"
+        "manage_etc_hosts: localhost\n"
         "user:\n"
         "  name: ann\n"
         "  lock_passwd: false\n"
@@ -60,7 +61,7 @@ def test_nothing_that_was_typed_becomes_another_setting(typed: list[str], packag
     told = yaml.safe_load(user_data(hostile))
     assert told["user"].get("ssh_authorized_keys", []) == typed
     assert told.get("packages", []) == packages
-    assert set(told) <= {"hostname", "user", "ssh_pwauth", "package_update", "packages"}
+    assert set(told) <= {"hostname", "manage_etc_hosts", "user", "ssh_pwauth", "package_update", "packages"}
 
 
 def test_it_is_made_before_the_start_and_once() -> None:
@@ -74,7 +75,12 @@ def test_it_is_made_before_the_start_and_once() -> None:
 def test_it_is_plugged_in_read_only_and_is_never_started_from() -> None:
     argv = qemu_argv(machine(), choices(seed=Path("/var/lib/offshoot/seed.iso")))
     [seed] = [each for each in devices(argv) if each["id"] == "seed-device"]
-    assert (seed["driver"], "bootindex" in seed) == ("virtio-blk-pci", False)
+    assert (seed["driver"], seed["bus"], "bootindex" in seed) == ("virtio-blk-pci", "seed-port", False)
+    # A system counts its disks in the order of their ports.
+    addresses = {
+        each["id"]: int(each["addr"].partition(".")[0], 16) for each in devices(argv) if "addr" in each
+    }
+    assert addresses["seed-port"] > max(addresses[name] for name in addresses if name.startswith("port"))
     [node] = [argument for argument in argv if '"node-name":"seed"' in argument]
     assert node == (
         '{"driver":"raw","node-name":"seed","read-only":true,'

@@ -10,6 +10,8 @@ from __future__ import annotations
 _FIRST_SLOT = 0x16
 _FUNCTIONS = 8
 _NICS, _DISKS = 8, 16
+SEED_PORT = "seed-port"
+_SEED_SLOT = 0x1E
 
 
 def nic_port(slot: int) -> str:
@@ -39,3 +41,17 @@ def ports() -> tuple[dict[str, object], ...]:
         }
         found.append(port | ({"multifunction": True} if function == 0 else {}))
     return tuple(found)
+
+
+def seed_port() -> dict[str, object]:
+    """The port of a cloud image's seed. Behind those of the disks, so that a system counts its disks first (vda, vdb …)."""
+    number = _NICS + _DISKS + 1
+    return {
+        "driver": "pcie-root-port",
+        "id": SEED_PORT,
+        "bus": "pcie.0",
+        "addr": f"{_SEED_SLOT:#x}",
+        "chassis": number,
+        "slot": number,
+        "io-reserve": 0,
+    }

@@ -28,7 +28,7 @@ from workers.contract.spec import (
 )
 from workers.plan.changes import most_mib
 from workers.plan.names import MachineFolder
-from workers.plan.ports import disk_port, nic_port, ports
+from workers.plan.ports import SEED_PORT, disk_port, nic_port, ports, seed_port
 
 QEMU = "qemu-system-x86_64"
 MACHINE_TYPE = "pc-q35-7.2"
@@ -45,7 +45,6 @@ AsyncIo = Literal["io_uring", "native", "threads"]
 # Slots on the root bus are fixed by role, so that a guest finds its hardware where it was at every start.
 _SLOT_VIDEO, _SLOT_USB, _SLOT_SERIAL, _SLOT_RNG, _SLOT_BALLOON = 1, 2, 3, 4, 5
 _SLOT_FIRST_OLD_NIC = 6
-_SLOT_SEED = 30
 _SATA_PORTS = 6
 _SECOND_DRIVE_PORT = 5
 _TPM_LINE = "socket,id=tpm,fd="
@@ -403,8 +402,11 @@ def _seed(path: Path) -> tuple[str, ...]:
         "read-only": True,
         "file": {"driver": "file", "filename": str(path), "read-only": True},
     }
-    device = _device("virtio-blk-pci", id="seed-device", drive="seed", bus="pcie.0", addr=_slot(_SLOT_SEED))
-    return ("-blockdev", _json(node), *device)
+    return (
+        *("-blockdev", _json(node)),
+        *("-device", _json(seed_port())),
+        *_device("virtio-blk-pci", id="seed-device", drive="seed", bus=SEED_PORT),
+    )
 
 
 def _nic(nic: NicSpec, tap_fd: int) -> tuple[str, ...]:

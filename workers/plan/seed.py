@@ -30,6 +30,7 @@ def user_data(seed: SeedSpec) -> str:
         account["ssh_authorized_keys"] = list(seed.ssh_keys)
     wanted: dict[str, Any] = {
         "hostname": seed.host_name,
+        "manage_etc_hosts": "localhost",  # it knows itself by this name, without which sudo waits for a name server
         "user": account,
         "ssh_pwauth": bool(seed.password_hash) and not seed.ssh_keys,
     }
