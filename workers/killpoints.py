@@ -15,6 +15,7 @@ KILL_POINTS = (
     "make_disks begins",
     "disk drafted",
     "make_disks done",
+    "seed drafted",
     "prepare_network begins",
     "bridge made",
     "rules set",

@@ -13,7 +13,7 @@ from tests.lab.broker import PortalsEar
 from tests.lab.host import LabHost
 from tests.lab.waiting import wait_for
 from workers.contract.messages import EndReason, Observed, OperationState
-from workers.contract.spec import DiskKind, Power, StopMode
+from workers.contract.spec import DiskKind, Power, SeedSpec, StopMode
 from workers.contract.spec import DiskSpec as Disk
 from workers.host.locks import is_held
 from workers.killpoints import KILL_POINTS
@@ -31,7 +31,8 @@ def test_killed_at_any_step_of_creating_it_ends_with_one_running_machine(
         Disk(id=uuid4(), size_bytes=64 * 1024 * 1024, kind=DiskKind.FIXED, slot=1),
     )
     disc = host.put_disc(uuid4(), guest_disc("idle"))
-    machine = wishes.spec(disks=disks, memory_mib=64, disc=disc)
+    seed = SeedSpec(user="ann", host_name="box")
+    machine = wishes.spec(disks=disks, memory_mib=64, disc=disc, seed=seed)
     wish = wishes.wish(machine)
     ear.ask(host.name, wish)
     host.wait_for_death()
@@ -49,6 +50,7 @@ def assert_one_of_everything(host: LabHost, machine_hex: str, *, disks: int) -> 
     [machine_folder] = host.state.machines.glob("*/")
     assert len([p for p in machine_folder.iterdir() if p.suffix in (".qcow2", ".raw")]) == disks
     assert not list(machine_folder.glob("*.part"))
+    assert (machine_folder / "seed.iso").exists()
     assert host.network.rules().count("jump from_ot") == 1
 
 

@@ -78,9 +78,11 @@ def test_it_is_plugged_in_read_only_and_is_never_started_from() -> None:
     assert (seed["driver"], seed["bus"], "bootindex" in seed) == ("virtio-blk-pci", "seed-port", False)
     # A system counts its disks in the order of their ports.
     addresses = {
-        each["id"]: int(each["addr"].partition(".")[0], 16) for each in devices(argv) if "addr" in each
+        str(each["id"]): int(str(each["addr"]).partition(".")[0], 16)
+        for each in devices(argv)
+        if "addr" in each
     }
-    assert addresses["seed-port"] > max(addresses[name] for name in addresses if name.startswith("port"))
+    assert addresses["seed-port"] > max(at for name, at in addresses.items() if name.startswith("port"))
     [node] = [argument for argument in argv if '"node-name":"seed"' in argument]
     assert node == (
         '{"driver":"raw","node-name":"seed","read-only":true,'
