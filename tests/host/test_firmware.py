@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +17,7 @@ from tests.lab.obstacles import broken_program, missing_files
 from tests.lab.processes import SWTPM
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
+from workers.contract.acts import RevertToSnapshot, TakeSnapshot
 from workers.contract.errors import ErrorCode
 from workers.contract.messages import OperationState, Step
 from workers.contract.spec import DiskBus, Firmware, GuestKind, MachineSpec, NicModel, Power, StopMode
@@ -134,6 +136,25 @@ def test_each_kind_of_uefi_keeps_what_it_knows_when_another_takes_its_place(plac
     assert store.stat().st_ino == made
     assert folder.variables_file(Firmware.UEFI_SECURE).exists()
     assert not folder.tpm.exists()
+    place.delete(machine)
+
+
+def test_a_machine_goes_back_to_before_it_had_its_firmware_and_to_what_that_kept(place: Standing) -> None:
+    machine = place.done(wishes.spec(power=Power.OFF, run=0, firmware=Firmware.BIOS, nics=(), memory_mib=64))
+    first, second = uuid4(), uuid4()
+    machine = place.done(wishes.later(machine), TakeSnapshot(snapshot_id=first))
+    machine = place.done(wishes.later(machine, firmware=Firmware.UEFI, power=Power.RUNNING, run=1))
+    machine = place.done(wishes.later(machine, power=Power.OFF, stop_mode=StopMode.FORCE))
+    store = place.host.folder(machine.machine_id).variables_file(Firmware.UEFI)
+    place.done(machine := wishes.later(machine), TakeSnapshot(snapshot_id=second))
+    subprocess.run(
+        ("qemu-io", "-c", "write -P 0x55 0 64k", str(store)), check=True, capture_output=True, timeout=60
+    )
+    place.done(machine := wishes.later(machine, firmware=Firmware.BIOS), RevertToSnapshot(snapshot_id=first))
+    same = ("qemu-io", "-c", "read -P 0x55 0 64k", str(store))
+    assert b"failed" not in subprocess.run(same, check=True, capture_output=True, timeout=60).stdout
+    place.done(machine := wishes.later(machine, firmware=Firmware.UEFI), RevertToSnapshot(snapshot_id=second))
+    assert b"failed" in subprocess.run(same, check=False, capture_output=True, timeout=60).stdout
     place.delete(machine)
 
 

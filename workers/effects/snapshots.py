@@ -7,7 +7,7 @@ and takes back what is half-made, so that there is a whole snapshot or none, and
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -81,7 +81,8 @@ def revert_to_snapshot(work: Work) -> None:
     act = work.act
     if not isinstance(act, RevertToSnapshot):
         raise TypeError("no snapshot to go back to")
-    shelf, volumes = shelf_of(work.folder, act.snapshot_id), _volumes(work)
+    shelf = shelf_of(work.folder, act.snapshot_id)
+    volumes = _less_later_firmware(work, _volumes(work), name_of(act.snapshot_id))
     begun = _read_journal(work.folder)
     if begun is None:
         _look_before_going_back(work, act, shelf, volumes)
@@ -278,6 +279,14 @@ def _volumes(work: Work, *, whatever_they_are: bool = False) -> Volumes:
         monitors=work.host.monitors,
         uid=work.host.config.uid,
         gid=work.host.config.gid,
+    )
+
+
+def _less_later_firmware(work: Work, volumes: Volumes, name: str) -> Volumes:
+    """Without the variables of a firmware that the machine got after the snapshot: they have nothing to go back to, and stay."""
+    stores = set(work.folder.root.glob("firmware-*.qcow2"))
+    return replace(
+        volumes, each=tuple(v for v in volumes.each if v.path not in stores or name in volumes.names(v))
     )
 
 
