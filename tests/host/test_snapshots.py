@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -277,6 +278,23 @@ def test_going_back_that_was_cut_off_and_is_wanted_no_more_is_undone_on_every_di
     assert kept_in(place, machine) == [{str(snapshot)}] * 2
     assert not folder.snapshot_journal.exists()
     place.delete(wishes.later(newer.spec))
+
+
+def test_several_who_speak_with_a_machine_at_once_are_all_heard_while_it_tells_what_happens(
+    place: Standing,
+) -> None:
+    """qemu serves one client a monitor; it drops one now and then that comes while it writes an event to the last."""
+    machine = place.done(wishes.spec(memory_mib=64, nics=(), disks=two_disks()))
+    socket, monitors = place.host.folder(machine.machine_id).qmp_socket, MonitorLoop()
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            events = [pool.submit(monitors.execute, socket, ("stop", {}), ("cont", {})) for _ in range(100)]
+            questions = [pool.submit(monitors.execute, socket, ("query-status", {})) for _ in range(200)]
+            assert all(each.result(SLOW) for each in (*events, *questions))
+    finally:
+        monitors.close()
+        monitors.loop.close()
+    place.delete(machine)
 
 
 def killed_at(

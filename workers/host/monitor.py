@@ -18,6 +18,8 @@ from workers.contract.errors import ErrorCode, OffshootError
 T = TypeVar("T")
 ANSWER_SECONDS = 10.0
 _CONNECT_TRIES = 5
+_DROPPED = "Failed to establish session"
+"""The library's words where qemu took the connection and then let go of it."""
 _CONNECT_PAUSE_SECONDS = 0.05
 
 
@@ -102,8 +104,8 @@ async def _connected(socket: Path) -> QMPClient:
             await client.connect(str(socket))
             return client
         except (QMPError, OSError) as exc:
-            nobody_there = not isinstance(exc, ConnectError) or isinstance(exc.exc, OSError)
-            if nobody_there or not tries_left:
+            is_dropped = isinstance(exc, ConnectError) and exc.error_message == _DROPPED
+            if not is_dropped or not tries_left:
                 raise MonitorError(f"cannot connect: {exc}") from exc
         await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
     raise MonitorError("cannot connect")
