@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from workers.contract.host import TPM_FEATURE, UEFI_FEATURE
+from workers.contract.host import TPM_FEATURE, UEFI_FEATURE, HostFacts
 from workers.contract.spec import Firmware
 
 
@@ -23,6 +23,7 @@ class Candidate:
     disk_free_mib: int
     missing: frozenset[str] = frozenset()
     pools: Mapping[str, int] = field(default_factory=dict)
+    facts: HostFacts | None = None
 
     def room_for(self, needs: Needs) -> int:
         """The free room (MiB) of the place that is wanted; less than nothing where the host has no such pool."""

@@ -53,6 +53,7 @@ def candidates() -> list[Candidate]:
                 disk_free_mib=host.disk_free_mib,
                 missing=frozenset(facts.missing_features),
                 pools={pool["name"]: pool["free_mib"] for pool in host.pools if not pool["problem"]},
+                facts=facts,
             )
         )
     return found

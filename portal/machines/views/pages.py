@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.backups.selectors import of_deleted_machines
-from portal.fleet.selectors import candidates, hosts_alive
+from portal.fleet.selectors import candidates
 from portal.fleet.words import emulated_notice
 from portal.images.models import Image
 from portal.images.selectors import discs_ready, disks_ready, driver_disc
@@ -77,9 +77,8 @@ def machine_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         seed_form.say_again()
     disk_images = list(disks_ready())
-    facts = [host.host_facts for host in hosts_alive()]
-    notices = [emulated_notice(each) for each in facts if each is not None]
     room = candidates()
+    notices = [emulated_notice(each.facts) for each in room]
     most_cpus = max((host.threads for host in room), default=0)
     most_memory_mib = max((host.memory_free_mib for host in room), default=0)
     context = {
