@@ -121,11 +121,12 @@ def test_what_can_be_changed_while_it_runs_is_seen_by_its_guest(place: Standing)
 
     # A worker that is killed with a disk half plugged finds one disk, not two, and the guest too.
     third = _disk(2, size_bytes=32 * MIB)
+    heir = _card(2, 21).model_copy(update={"address": IPv4Address("192.168.57.20")})
     for point, changes, sight in (
         ("disk plugged", {"disks": (*grown[:1], third)}, "vda=2048 vdb=32 eth0"),
         (
             "card wired",
-            {"disks": (*grown[:1], third), "nics": (*machine.nics, _card(2, 21))},
+            {"disks": (*grown[:1], third), "nics": (*machine.nics, heir)},
             "vda=2048 vdb=32 eth0 eth1",
         ),
     ):
@@ -133,6 +134,10 @@ def test_what_can_be_changed_while_it_runs_is_seen_by_its_guest(place: Standing)
         _killed_at(place, machine, point)
         _sees(place, machine, sight)
     assert qemu in host.qemus()
+    # The address was leased to the card that is gone, and is this one's now.
+    wait_for(
+        "it has the address", lambda: host.said(machine.machine_id).get("leased") == heir.mac, seconds=90
+    )
 
     # What was plugged in is there when it has slept and woken.
     machine = place.done(wishes.later(machine, power=Power.SAVED), seconds=90)

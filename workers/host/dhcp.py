@@ -35,10 +35,13 @@ def ensure_dnsmasq(
     configuration = dnsmasq_configuration(network, files, user=user, group=group, upstream=upstream)
     changed = not configuration_path.exists() or configuration_path.read_text() != configuration
     pid = running_dnsmasq(folder)
-    if pid is not None and not changed:
+    outlived = _outlived(folder, nics)
+    if pid is not None and not changed and not outlived:
         os.kill(pid, signal.SIGHUP)
         return
     stop_dnsmasq(folder)
+    if outlived:
+        _forget_leases(files.leases, outlived)
     write_text(configuration_path, configuration, mode=0o644)
     log = folder / "dnsmasq.log"
     process = spawn(
@@ -52,6 +55,19 @@ def ensure_dnsmasq(
             process.kill()
             raise DhcpError(tail(log, most_bytes=2000) or "dnsmasq did not start")
         time.sleep(0.005)
+
+
+def _outlived(folder: Path, nics: Sequence[PluggedNic]) -> set[str]:
+    """MACs of cards that are gone, whose leases would keep dnsmasq from giving their addresses to the cards that have them now."""
+    owners = {str(nic.address): nic.mac for nic in nics}
+    leases = leased_addresses(folder).items()
+    return {mac for mac, address in leases if owners.get(address, mac) != mac}
+
+
+def _forget_leases(leases: Path, macs: set[str]) -> None:
+    lines = leases.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if len(line.split()) < 2 or line.split()[1] not in macs]
+    write_text(leases, "".join(kept), mode=0o644)
 
 
 def stop_dnsmasq(folder: Path) -> None:
