@@ -31,7 +31,7 @@ from workers.host.shelf import Shelf, shelf_of
 from workers.host.volumes import SnapshotFailed, SnapshotMissing, Volumes, volumes_of
 from workers.killpoints import reached
 from workers.plan.names import MachineFolder
-from workers.plan.qemu import qemu_argv
+from workers.plan.qemu import SECOND_DRIVE, qemu_argv
 from workers.plan.snapshots import BEFORE, name_of
 
 log = structlog.get_logger()
@@ -214,17 +214,23 @@ def _lay_memory_ready(work: Work, shelf: Shelf) -> None:
     of_now = {each: getattr(work.spec, each) for each in ("run", "generation", "disc", "second_disc")}
     spec = ran.spec.model_copy(update=of_now)
     same_discs = (spec.disc, spec.second_disc) == (ran.spec.disc, ran.spec.second_disc)
-    argv = ran.argv if same_discs else _argv_for(work, spec)
+    argv = ran.argv if same_discs else _argv_for(work, spec, ran.argv)
     draft = work.folder.memory_draft
     draft.unlink(missing_ok=True)
     os.link(shelf.memory_file, draft)
     saved.keep(work.folder, Saved(work.spec.run, spec, ran.accelerator, argv))
 
 
-def _argv_for(work: Work, spec: MachineSpec) -> tuple[str, ...]:
-    """Its lines to network and TPM have numbers of no meaning: each start has its own."""
+def _argv_for(work: Work, spec: MachineSpec, before: tuple[str, ...]) -> tuple[str, ...]:
+    """The command of that time with other discs. The numbers of its network and TPM mean nothing: each start has its own."""
     choices = launching.choices_for(
-        work.host, spec, work.folder, tuple(range(len(spec.nics))), tpm_fd=0 if spec.tpm else None
+        work.host,
+        spec,
+        work.folder,
+        tuple(range(len(spec.nics))),
+        tpm_fd=0 if spec.tpm else None,
+        # It came with a disc and stayed when that was taken out.
+        second_drive=any(f'"id":"{SECOND_DRIVE.device}"' in argument for argument in before),
     )
     return qemu_argv(spec, choices)
 
