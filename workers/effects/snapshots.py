@@ -7,6 +7,8 @@ and takes back what is half-made, so that there is a whole snapshot or none, and
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -119,7 +121,9 @@ def delete_snapshot(work: Work) -> None:
     shelf = shelf_of(work.folder, act.snapshot_id)
     shelf.record_file.unlink(missing_ok=True)
     reached("snapshot forgotten")
-    _volumes(work, whatever_they_are=True).forget(name_of(act.snapshot_id))
+    volumes = _volumes(work, whatever_they_are=True)
+    with _at_rest(work, stood_still=_stands_still(work)):
+        volumes.forget(name_of(act.snapshot_id))
     shelf.clear()
 
 
@@ -161,7 +165,7 @@ def _keep(work: Work, act: TakeSnapshot, shelf: Shelf, volumes: Volumes, begun: 
     if not processes.runs(folder):
         disks_and_tpm()
     elif not act.memory:
-        with frozen(host.monitors, folder):
+        with frozen(host.monitors, folder), _at_rest(work, stood_still=begun.stood_still):
             disks_and_tpm()
         reached("disks kept")
     else:
@@ -294,6 +298,16 @@ def _less_later_firmware(work: Work, volumes: Volumes, name: str) -> Volumes:
     return replace(
         volumes, each=tuple(v for v in volumes.each if v.path not in stores or name in volumes.names(v))
     )
+
+
+@contextmanager
+def _at_rest(work: Work, *, stood_still: bool) -> Iterator[None]:
+    """Nobody writes to its disks meanwhile."""
+    with ExitStack() as stack:
+        if processes.runs(work.folder):
+            socket, monitors = work.folder.qmp_socket, work.host.monitors
+            stack.enter_context(moment.standing_still(socket, monitors, stood_still=stood_still))
+        yield
 
 
 def _stands_still(work: Work) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,28 @@ def go_on(socket: Path, monitors: MonitorLoop, *, stood_still: bool = False) -> 
                 raise MonitorError("qemu does not end writing its memory")
             time.sleep(_POLL_SECONDS)
     [status] = monitors.execute(socket, ("query-status", {}))
-    if status["status"] in ("postmigrate", "finish-migrate"):
+    if status["status"] in ("postmigrate", "finish-migrate") or (
+        status["status"] == "paused" and not stood_still
+    ):
         # Going on is what opens its disks again.
         monitors.execute(socket, ("cont", {}), *((("stop", {}),) if stood_still else ()))
     monitors.execute(socket, ("migrate-set-capabilities", _pausing(False)))
+
+
+@contextmanager
+def standing_still(socket: Path, monitors: MonitorLoop, *, stood_still: bool) -> Iterator[None]:
+    """The machine's processors and disks are at rest while what is inside is done; it goes on, unless it `stood_still` before.
+
+    qemu 7.2 was seen to hang where a disk's tables were changed while its own thread was writing to it.
+    """
+    if stood_still:
+        yield
+        return
+    monitors.execute(socket, ("stop", {}))
+    try:
+        yield
+    finally:
+        monitors.execute(socket, ("cont", {}))
 
 
 def _until_it_stands_still(
