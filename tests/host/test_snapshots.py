@@ -101,6 +101,7 @@ class Ledger:
 def test_going_back_with_memory_goes_on_in_the_same_run_and_with_the_disks_of_then(
     place: Standing, ledger: Ledger
 ) -> None:
+    ledger.counted_on()
     snapshot, before, after = ledger.take(memory=True)
     boots = len(ledger.boots())
     ledger.counted_on(20)
@@ -149,6 +150,7 @@ def test_without_memory_both_disks_are_of_one_instant_and_the_machine_boots_from
 def test_what_is_not_there_is_found_out_before_the_machine_is_touched(
     place: Standing, ledger: Ledger
 ) -> None:
+    ledger.counted_on()
     boots = len(ledger.boots())
     ledger.machine = wishes.later(ledger.machine, run=ledger.machine.run + 1)
     end = place.apply(ledger.machine, RevertToSnapshot(snapshot_id=uuid4()))
