@@ -56,6 +56,8 @@ def accept(state: StateFolder, message: ApplyMachine, *, gid: int) -> bool:
         # Entered by qemu's group, so that it reaches `run` and its disks; root's files stay root's.
         shutil.chown(folder.root, 0, gid)
         folder.root.chmod(0o710)
+        # There before the wish is: on a full disk either both are or the wish is refused.
+        folder.apply_lock.touch(mode=0o600)
         write_json(folder.wish_file, message.to_wire())
     return True
 
