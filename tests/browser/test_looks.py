@@ -27,7 +27,7 @@ from tests.lab.waiting import wait_for
 
 PAGES = (
     "sign-in", "machines", "machine", "machine-off", "new-machine", "new-machine-refused", "discs", "hosts", "host",
-    "password", "not-found", "hardware", "copies", "templates", "from-template",
+    "password", "not-found", "snapshots", "hardware", "copies", "templates", "from-template",
     "backups", "restore", "old-backups",
 )  # fmt: skip
 
@@ -59,6 +59,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
             seconds=120,
             pause=1,
         )
+        _snapshots(page, of=runs)
         _more_processors(page, of=runs)
         page.goto("/hosts/")
         page.locator(".host-card").first.click()
@@ -67,7 +68,8 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
         "sign-in": "/sign-in/", "machines": "/machines/", "machine": runs, "machine-off": off,
         "new-machine": "/machines/new/", "new-machine-refused": "/machines/new/", "discs": "/discs/",
         "hosts": "/hosts/", "host": host, "password": "/password/", "not-found": "/machines/nowhere/",
-        "hardware": f"{runs}hardware/", "copies": f"{off}copies/", "templates": "/templates/", "from-template": template,
+        "hardware": f"{runs}hardware/", "snapshots": f"{runs}snapshots/",
+        "copies": f"{off}copies/", "templates": "/templates/", "from-template": template,
         "backups": f"{off}backups/", "restore": restore, "old-backups": "/backups/",
     }  # fmt: skip
 
@@ -203,6 +205,16 @@ def _more_processors(page: Page, *, of: str) -> None:
     page.get_by_role("button", name="Apply").first.click()
     expect(page.get_by_text("From the next start on: 2 processors (now 1)")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="Restart now")).to_be_visible()
+
+
+def _snapshots(page: Page, *, of: str) -> None:
+    """Two of a machine that runs: the one with its memory, the other of its disks alone."""
+    for name, memory in (("before the upgrade", True), ("after the first try", False)):
+        page.goto(f"{of}snapshots/")
+        page.locator("#id_name").fill(name)
+        page.get_by_label("With its memory").set_checked(memory)
+        page.get_by_role("button", name="Take it").click()
+        expect(page.get_by_role("button", name=f"Go back to {name}")).to_be_visible(timeout=60_000)
 
 
 def _keep(page: Page, name: str) -> None:
