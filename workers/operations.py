@@ -154,13 +154,13 @@ def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None
 
 
 def _tell(host: Host, machine_id: UUID, end: Progress | None = None) -> None:
-    """Report the machine and how the operation ended; the end also where the machine cannot be looked at."""
+    """Report the machine, and with it how the operation ended; the end also where the machine cannot be looked at."""
     try:
         host.report_observed(observe(host, machine_id, operation=end))
     except Exception:
         log.exception("not observed", machine=str(machine_id))
-    if end is not None:
-        host.report_progress(end)
+        if end is not None:
+            host.report_progress(end)
 
 
 def resume(host: Host) -> list[ApplyMachine]:

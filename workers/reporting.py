@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from contextlib import suppress
+from uuid import UUID
 
 import structlog
 from celery import Celery
@@ -17,6 +19,7 @@ from workers.contract.messages import (
     TASK_PROGRESS,
     Heartbeat,
     MachineObserved,
+    OperationState,
     Progress,
 )
 from workers.contract.version import Message
@@ -29,20 +32,37 @@ _TASKS: dict[type[Message], str] = {
 log = structlog.get_logger()
 
 
+PACE_SECONDS = 0.15
+"""How far an operation is, is told so often at most: the steps of a start that takes no longer need no page of their own."""
+
+
 class Reporter:
-    """Sends in order. What cannot be sent is dropped: each heartbeat carries the state of every machine again."""
+    """Sends in order. What cannot be sent is dropped: each heartbeat carries the state of every machine again.
+
+    How far an operation is waits a moment for what comes after it, and is left out where its end is there by then.
+    """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._queue: queue.Queue[Message | type[Heartbeat] | None] = queue.Queue(maxsize=10_000)
+        self._queue: queue.Queue[Message | type[Heartbeat] | type[Progress] | None] = queue.Queue(
+            maxsize=10_000
+        )
         self._beat: Heartbeat | None = None
+        self._held: dict[UUID, tuple[float, Progress]] = {}
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
         self._thread.start()
 
     def send(self, message: Message) -> None:
         """Queue a report; returns at once. Of heartbeats only the newest waits: it holds all that those before it said."""
-        queued: Message | type[Heartbeat] = message
+        queued: Message | type[Heartbeat] | type[Progress] = message
+        if isinstance(message, Progress) and message.state is OperationState.RUNNING:
+            with self._lock:
+                due, _ = self._held.get(message.operation_id, (0.0, None))
+                self._held[message.operation_id] = (due or time.monotonic() + PACE_SECONDS, message)
+            if due:
+                return
+            queued = Progress
         if isinstance(message, Heartbeat):
             with self._lock:
                 waits, self._beat = self._beat is not None, message
@@ -63,24 +83,56 @@ class Reporter:
         self._thread.join(5)
 
     def _run(self) -> None:
-        while (queued := self._queue.get()) is not None:
-            message = queued if isinstance(queued, Message) else self._take_beat()
-            if message is None:
-                continue
-            # A heartbeat that the portal did not get to in time is worth nothing: the next one says more.
-            expires = 30 if isinstance(message, Heartbeat) else None
+        while True:
             try:
-                self._app.send_task(
-                    _TASKS[type(message)],
-                    args=[message.to_wire()],
-                    queue=PORTAL_QUEUE,
-                    expires=expires,
-                    retry=False,
-                )
-            except (OperationalError, OSError) as exc:
-                log.warning("report not sent", kind=type(message).__name__, error=str(exc))
-            except Exception:
-                log.exception("report not sent", kind=type(message).__name__)
+                queued = self._queue.get(timeout=self._seconds_to_the_next())
+            except queue.Empty:
+                queued = Progress
+            if queued is None:
+                for progress in self._take_held(due_only=False):
+                    self._send(progress)
+                return
+            message = self._take_beat() if queued is Heartbeat else queued
+            if isinstance(message, Message):
+                self._drop_held(message)
+                self._send(message)
+            for progress in self._take_held():
+                self._send(progress)
+
+    def _send(self, message: Message) -> None:
+        # A heartbeat that the portal did not get to in time is worth nothing: the next one says more.
+        expires = 30 if isinstance(message, Heartbeat) else None
+        try:
+            self._app.send_task(
+                _TASKS[type(message)],
+                args=[message.to_wire()],
+                queue=PORTAL_QUEUE,
+                expires=expires,
+                retry=False,
+            )
+        except (OperationalError, OSError) as exc:
+            log.warning("report not sent", kind=type(message).__name__, error=str(exc))
+        except Exception:
+            log.exception("report not sent", kind=type(message).__name__)
+
+    def _seconds_to_the_next(self) -> float | None:
+        """Until something that is held is due; None where nothing is."""
+        with self._lock:
+            dues = [due for due, _ in self._held.values()]
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
+
+    def _take_held(self, *, due_only: bool = True) -> list[Progress]:
+        now = time.monotonic()
+        with self._lock:
+            ready = [key for key, (due, _) in self._held.items() if due <= now or not due_only]
+            return [self._held.pop(key)[1] for key in ready]
+
+    def _drop_held(self, message: Message) -> None:
+        """The end of an operation says all that was said on the way."""
+        end = message.operation if isinstance(message, MachineObserved) else message
+        if isinstance(end, Progress):
+            with self._lock:
+                self._held.pop(end.operation_id, None)
 
     def _take_beat(self) -> Heartbeat | None:
         with self._lock:

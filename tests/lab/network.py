@@ -40,6 +40,8 @@ class HostNetwork:
         self._processes: list[subprocess.Popen[bytes]] = []
         _ip("netns", "add", self.host)
         self.inside("ip", "link", "set", "lo", "up")
+        # A new namespace has the settings of the first one (kernel: ip-sysctl.rst), where an installation may be running.
+        self.inside("sysctl", "-q", "-w", "net.ipv4.ip_forward=0")
         if not internet:
             return
         _ip("netns", "add", self._internet)
