@@ -95,7 +95,8 @@ class Ledger:
         log = path.read_text(errors="replace") if path.exists() else ""
         whole = log[: log.rindex("\n") + 1] if "\n" in log else ""
         mark = f"OFFSHOOT {key} "
-        return [line.partition(mark)[2].strip() for line in whole.splitlines() if mark in line]
+        # The last of a line: what was cut off in the middle by going back stands before it.
+        return [line.rpartition(mark)[2].strip() for line in whole.splitlines() if mark in line]
 
 
 def test_going_back_with_memory_goes_on_in_the_same_run_and_with_the_disks_of_then(

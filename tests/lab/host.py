@@ -125,9 +125,10 @@ class LabHost:
         log = self.folder(machine_id).console_log
         words: dict[str, str] = {}
         if log.exists():
-            for line in log.read_text(errors="replace").splitlines():
+            text = log.read_text(errors="replace")
+            for line in text[: text.rfind("\n") + 1].splitlines():  # the last one may be half said
                 if "OFFSHOOT " in line:
-                    key, _, value = line.partition("OFFSHOOT ")[2].partition(" ")
+                    key, _, value = line.rpartition("OFFSHOOT ")[2].partition(" ")
                     words[key] = value.strip()
         return words
 
