@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from workers.guests import Guests
 from workers.host import course, living, processes, wishes
 from workers.host.agent import chardev_is_open
 from workers.host.locks import locked, wait_free
+from workers.host.monitor import events_until_the_end
 from workers.observation import observe, settle_ended
 from workers.plan.names import MachineFolder
 from workers.plan.qemu import AGENT_DEVICE
@@ -77,7 +78,7 @@ class Watcher:
             await follower.begin(client)
             with suppress(ExecuteError):  # it cannot say yet
                 await self._memory(machine_id, folder, await client.execute("query-balloon"))
-            async for event in _events_until_the_end(client):
+            async for event in events_until_the_end(client):
                 await follower.take(client, event)
                 if event["event"] == "SHUTDOWN":
                     by_guest = cast(dict[str, Any], event["data"])["guest"]
@@ -142,24 +143,6 @@ class Watcher:
             settle_ended(self._host, folder, machine_id, reason)
         if not wishes.is_buried(self._host.config.state, machine_id):
             self._host.report_observed(observe(self._host, machine_id))
-
-
-async def _events_until_the_end(client: QMPClient) -> AsyncIterator[Mapping[str, Any]]:
-    """The events of a connection, the last ones too. The library's own iterator never ends with its connection."""
-    ended = asyncio.create_task(client.runstate_changed())
-    try:
-        while True:
-            arrived = asyncio.create_task(client.events.get())
-            await asyncio.wait((arrived, ended), return_when=asyncio.FIRST_COMPLETED)
-            if arrived.done():
-                yield arrived.result()
-                continue
-            arrived.cancel()
-            while not client.events.empty():
-                yield await client.events.get()
-            return
-    finally:
-        ended.cancel()
 
 
 async def _copy_serial(socket: Path, path: Path) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError, Runstate
 
 from workers.contract.errors import ErrorCode, OffshootError
 
@@ -65,6 +65,32 @@ class MonitorLoop:
         """Stop the loop; open monitors end with it."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
+
+
+async def events_until_the_end(client: QMPClient) -> AsyncIterator[Mapping[str, Any]]:
+    """The events of a connection, the last ones too, until it ends, also where it had ended before anybody waited.
+
+    The library's own iterator never ends with its connection.
+    """
+    ended = asyncio.create_task(_end_of(client))
+    try:
+        while True:
+            arrived = asyncio.create_task(client.events.get())
+            await asyncio.wait((arrived, ended), return_when=asyncio.FIRST_COMPLETED)
+            if arrived.done():
+                yield arrived.result()
+                continue
+            arrived.cancel()
+            while not client.events.empty():
+                yield await client.events.get()
+            return
+    finally:
+        ended.cancel()
+
+
+async def _end_of(client: QMPClient) -> None:
+    while client.runstate is Runstate.RUNNING:  # a change that came before the wait is never told
+        await client.runstate_changed()
 
 
 async def _execute(
