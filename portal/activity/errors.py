@@ -52,6 +52,24 @@ WORDS: dict[ErrorCode, ErrorWords] = {
         _("Other disks still stand on this one."),
         _("Nothing was removed. Delete the machines that were made from it first."),
     ),
+    ErrorCode.BRIDGE_MISSING: ErrorWords(
+        _("The bridge that the network uses on this host is not there."),
+        _(
+            "Nothing was lost. An administrator has to set the host's bridge up again, "
+            "or choose another one on the network's page."
+        ),
+    ),
+    ErrorCode.BRIDGE_TAKEN_BACK: ErrorWords(
+        _("With the bridge the host no longer reached this site, so it went back to how it was."),
+        _(
+            "Nothing was lost: the host's addresses and routes are as before. "
+            "Look whether it is the right card, and whether the switch lets more than one address through; details below."
+        ),
+    ),
+    ErrorCode.LIMIT_FAILED: ErrorWords(
+        _("The host could not set a limit of the machine."),
+        _ADMINISTRATOR,
+    ),
     ErrorCode.DISK_LOST: ErrorWords(
         _("A disk of the machine is not where it was."),
         _(

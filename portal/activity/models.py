@@ -42,6 +42,8 @@ class Kind(models.TextChoices):
     FORGET_BASE = "forget_base", _("Remove a template")
     DELETE_BACKUP = "delete_backup", _("Delete a backup")
     VERIFY_BACKUP = "verify_backup", _("Verify a backup")
+    MAKE_BRIDGE = "make_bridge", _("Make a bridge")
+    REMOVE_BRIDGE = "remove_bridge", _("Remove a bridge")
 
 
 STARTING = (Kind.CREATE, Kind.START, Kind.RESTART, Kind.WAKE)

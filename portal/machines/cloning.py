@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,18 +13,21 @@ from django.utils.translation import gettext as _
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.machines.asking import off, record, refuse_while_copied
+from portal.machines.cards import plug_in
 from portal.machines.freezing import begin_template, freeze
 from portal.machines.models import Base, Disk, Machine, Nic, Template
 from portal.machines.room import WantedDisk, needs_room_on
 from portal.machines.services import clean_name
 from portal.networks.models import Network
-from portal.networks.services import free_address, new_mac
+from portal.networks.names import host_name_for
 from portal.refusal import Refused
 from workers.contract.disks import CopyOrigin, DiskKind
 from workers.contract.spec import BootFrom, MachineSpec, Power
 
 _HARDWARE = (
     "cpus",
+    "cpu_weight",
+    "firewall",
     "memory_mib",
     "memory_most_mib",
     "guest",
@@ -37,7 +39,7 @@ _HARDWARE = (
 )
 """What a clone has from its source. Not the discs in its drives, and not what is in its security chip."""
 
-_CARD = ("network", "position", "model")
+_CARD = ("network", "position", "model", "mbit_in", "mbit_out")
 
 
 def machine_clone(*, machine: Machine, name: str, linked: bool, start: bool, by: User) -> Operation:
@@ -151,9 +153,7 @@ def make_like(
         disk.machine = machine
         disk.save(force_insert=True)
     for nic in nics:
-        nic.machine, nic.host = machine, machine.host
-        nic.mac, nic.address = new_mac(), free_address(nic.network, machine.host)
-        nic.save(force_insert=True)
+        plug_in(nic, machine)
     return record(machine, Kind.CREATE, by, after=after)
 
 
@@ -176,8 +176,7 @@ def _own_seed(seed: Any, name: str) -> Any:
     """The first settings of a cloud image under the machine's own name."""
     if not seed:
         return None
-    own = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
-    return seed | {"host_name": own or seed["host_name"]}
+    return seed | {"host_name": host_name_for(name)}
 
 
 @contextmanager

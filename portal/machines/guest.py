@@ -44,7 +44,7 @@ def guest_of(machine: Machine, nics: list[Nic]) -> Guest | None:
     facts = facts_of(machine)
     if facts is None:
         return None
-    kept = {nic.address for nic in nics}
+    kept = {address for nic in nics for address in (nic.address, nic.address6)}
     return Guest(
         state=facts.state,
         system=facts.system,
@@ -68,7 +68,8 @@ def ssh_command(machine: Machine, nics: list[Nic]) -> str:
     """How a cloud machine is reached; empty for another one."""
     if not machine.seed or not nics:
         return ""
-    return f"ssh {machine.seed['user']}@{nics[0].address}"
+    address = next((nic.address for nic in nics if nic.address), None)
+    return f"ssh {machine.seed['user']}@{address}" if address else ""
 
 
 def password_set(*, machine: Machine, account: str, password: str, by: User) -> Operation:

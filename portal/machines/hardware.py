@@ -18,11 +18,11 @@ from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
 from portal.fleet.selectors import candidates
 from portal.machines.asking import change, is_starting, refuse_while_copied, wanted
+from portal.machines.cards import plug_in
 from portal.machines.models import Disk, Machine, Nic
 from portal.machines.room import needs_room_in_pool
 from portal.machines.services import clean_name
 from portal.networks.models import Network
-from portal.networks.services import free_address, new_mac
 from portal.refusal import Refused
 from workers.contract.messages import Observed
 from workers.contract.spec import GIB, MIB, BootFrom, DiskBus, DiskKind, NicModel, Power
@@ -128,11 +128,7 @@ def card_add(*, machine: Machine, network: Network, model: NicModel, by: User) -
             slot = _free(MOST_CARDS, row.nics.values_list("position", flat=True))
             if slot is None:
                 raise Refused(_("A machine has at most %(most)d network cards.") % {"most": MOST_CARDS})
-            address = free_address(network, row.host)
-            Nic.objects.create(
-                machine=row, host=row.host, network=network, position=slot, mac=new_mac(), address=address,
-                model=model,
-            )  # fmt: skip
+            plug_in(Nic(network=network, position=slot, model=model), row)
             return change(row, Kind.CHANGE, by)
     except IntegrityError as exc:  # somebody was quicker with the address
         raise Refused(

@@ -62,6 +62,12 @@ class Machine(models.Model):
     )  # fmt: skip
     boot_from = models.CharField(max_length=8, choices=[(x.value, x.value) for x in BootFrom])
     boot_slot = models.PositiveSmallIntegerField(default=0, help_text="the disk that is tried first")
+    cpu_weight = models.PositiveSmallIntegerField(
+        default=100, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
+    )
+    firewall: models.JSONField[Any, Any] = models.JSONField(
+        null=True, help_text="what may pass, as the contract says it; empty: everything"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     generation = models.PositiveIntegerField(default=1)
@@ -125,6 +131,8 @@ class Disk(models.Model):
     origin: models.JSONField[Any, Any] = models.JSONField(
         null=True, help_text="a copied disk or a backup, as the contract says it"
     )
+    iops = models.PositiveIntegerField(null=True, help_text="reads and writes a second; empty: no limit")
+    mib_per_second = models.PositiveIntegerField(null=True, help_text="empty: no limit")
     is_leaving = models.BooleanField(
         default=False, help_text="wanted no more; the row goes when its host has done it"
     )
@@ -146,7 +154,16 @@ class Nic(models.Model):
     network = models.ForeignKey("networks.Network", on_delete=models.PROTECT, related_name="nics")
     position = models.PositiveSmallIntegerField()
     mac = models.CharField(max_length=17, unique=True)
-    address = models.GenericIPAddressField(protocol="IPv4")
+    address = models.GenericIPAddressField(
+        protocol="IPv4",
+        null=True,
+        blank=True,
+        help_text="empty in a bridged network: its neighbours give one",
+    )
+    address6 = models.GenericIPAddressField(protocol="IPv6", null=True, blank=True)
+    host_name = models.CharField(max_length=63, blank=True, help_text="its name in the network's DNS")
+    mbit_in = models.PositiveIntegerField(null=True, help_text="empty: no limit")
+    mbit_out = models.PositiveIntegerField(null=True, help_text="empty: no limit")
     model = models.CharField(max_length=8, choices=[(x.value, x.value) for x in NicModel])
     bridge = models.CharField(max_length=15, blank=True)
     tap = models.CharField(max_length=15, blank=True)
@@ -160,6 +177,11 @@ class Nic(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["machine", "position"], name="one_nic_a_position"),
             models.UniqueConstraint(fields=["host", "network", "address"], name="one_nic_an_address"),
+            models.UniqueConstraint(
+                fields=["host", "network", "host_name"],
+                condition=~Q(host_name=""),
+                name="one_nic_a_host_name",
+            ),
             models.CheckConstraint(condition=~Q(mac=""), name="a_nic_has_a_mac"),
         ]
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from portal.accounts.models import User
 from portal.machines.models import Machine
 from portal.machines.passwords import hashed
+from portal.networks.names import host_name_for
 from portal.refusal import Refused
 from workers.contract.spec import SeedSpec
 
@@ -65,12 +66,6 @@ def ssh_keys_in(text: str) -> tuple[str, ...]:
     if len(keys) > _MOST_KEYS:
         raise Refused(_("At most %(most)d keys can be given.") % {"most": _MOST_KEYS}, "ssh_keys")
     return tuple(dict.fromkeys(keys))
-
-
-def host_name_for(machine_name: str) -> str:
-    """A host name (RFC 1123) that comes close to the machine's name."""
-    name = slugify(unicodedata.normalize("NFKD", machine_name).replace("_", "-").replace(".", "-"))
-    return name[:63].strip("-") or "machine"
 
 
 def last_used(owner: User) -> dict[str, str]:

@@ -101,7 +101,7 @@ def _listed(row: Machine, newest: Operation | None) -> ListedMachine:
         cpus=row.cpus,
         memory_mib=row.memory_mib,
         disk_bytes=sum(disk.size_bytes for disk in row.disks.all()),
-        addresses=(*(nic.address for nic in nics), *others),
+        addresses=(*(nic.address for nic in nics if nic.address), *others),
         system=guest.system if guest else "",
         status=status_with(row, newest),
     )

@@ -15,11 +15,11 @@ from portal.fleet.placement import Candidate, Needs, NoRoom, features_of, place
 from portal.fleet.selectors import candidates, hosts_alive
 from portal.images.models import Image, ImageKind, ImageState
 from portal.machines.asking import change, is_starting, record, refuse_while_copied, running, wanted
+from portal.machines.cards import plug_in
 from portal.machines.drives import Drive, has_second_drive
 from portal.machines.models import Disk, Machine, Nic
 from portal.machines.taking_back import take_back
 from portal.networks.models import Network
-from portal.networks.services import free_address, new_mac
 from portal.refusal import Refused
 from workers.contract.messages import Observed
 from workers.contract.spec import (
@@ -113,15 +113,8 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 image=wish.image_disk,
                 pool=wish.pool,
             )
-            Nic.objects.create(
-                machine=machine,
-                host=host,
-                network=wish.network,
-                position=0,
-                mac=new_mac(),
-                address=free_address(wish.network, host),
-                model=wish.nic_model,
-            )
+            nic = Nic(network=wish.network, position=0, model=wish.nic_model)
+            plug_in(nic, machine)
             return record(machine, Kind.CREATE, requested_by)
     except IntegrityError as exc:  # somebody was quicker with the name, the address or the disc's deletion
         raise Refused(_("Something changed at the same moment. Nothing was made: please try again.")) from exc

@@ -15,10 +15,10 @@ from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.images.models import Image
 from portal.machines.asking import change, record, wanted
+from portal.machines.cards import plug_in
 from portal.machines.models import Disk, Machine, Nic, Snapshot
 from portal.machines.specs import disc_spec, spec_of
 from portal.networks.models import Network
-from portal.networks.services import free_address
 from portal.refusal import Refused
 from workers.contract.acts import DeleteSnapshot, RevertToSnapshot, TakeSnapshot
 from workers.contract.disks import DiscSpec, DiskSpec
@@ -178,12 +178,16 @@ def become(machine: Machine, then: MachineSpec) -> None:
         network = Network.objects.filter(pk=wish.network.id).first()
         if network is None:
             continue
-        nic = there.get(wish.mac) or Nic(machine=machine, host=machine.host, mac=wish.mac)
+        known = there.get(wish.mac)
+        if known is not None and known.network_id == network.pk:
+            Nic.objects.filter(pk=known.pk).update(position=wish.slot, model=wish.model)
+            continue
+        if known is not None:
+            known.delete()
         taken = Nic.objects.filter(host=machine.host, network=network, address=str(wish.address))
-        is_free = not taken.exclude(pk=nic.pk).exists()
-        nic.network, nic.position, nic.model = network, wish.slot, wish.model
-        nic.address = str(wish.address) if is_free else str(free_address(network, machine.host))
-        nic.save()
+        address = str(wish.address) if wish.address and not taken.exists() else None
+        card = Nic(network=network, position=wish.slot, model=wish.model, mac=wish.mac)
+        plug_in(card, machine, address=address)
 
 
 def _take(row: Machine, *, name: str, description: str, memory: bool, by: User) -> Operation:
@@ -278,10 +282,16 @@ def _disks_fit(row: Machine, then: MachineSpec) -> None:
 
 
 def _nics_then(row: Machine, then: MachineSpec) -> tuple[NicSpec, ...]:
-    """The cards of then, where their networks and addresses are still to be had."""
+    """The cards of then, where their networks and addresses are still to be had; one that is there still is wired as now."""
+    now = {nic.mac: nic for nic in spec_of(row).nics}
+    nics = []
     for nic in then.nics:
+        here = now.get(nic.mac)
+        if here is not None and here.network.id == nic.network.id:
+            nics.append(here.model_copy(update={"slot": nic.slot, "model": nic.model}))
+            continue
         network = Network.objects.filter(pk=nic.network.id).first()
-        if network is None or network.subnet != str(nic.network.subnet):
+        if network is None or network.range != nic.network.subnet:
             raise Refused(_("A network of then no longer exists, so the machine cannot go back to it."))
         taken = Nic.objects.filter(host=row.host, network=network, address=str(nic.address))
         if (
@@ -290,7 +300,8 @@ def _nics_then(row: Machine, then: MachineSpec) -> tuple[NicSpec, ...]:
         ):
             words = _("The address %(address)s of then belongs to another machine now. Nothing was changed.")
             raise Refused(words % {"address": nic.address})
-    return then.nics
+        nics.append(nic.model_copy(update={"ports": ()}))
+    return tuple(nics)
 
 
 def _still_there(disc: DiscSpec | None) -> Image | None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+from django.db.models import Prefetch
 from pydantic import TypeAdapter
 
 from portal.images.models import Image
-from portal.machines.models import Disk, Machine
+from portal.machines.models import Disk, Machine, Nic
+from portal.networks.models import Network, Uplink
+from portal.networks.names import host_name_for
 from workers.contract.disks import BaseOrigin, ImageOrigin, Origin
+from workers.contract.networks import (
+    FirewallSpec,
+    NetworkKind,
+    NetworkSpec,
+    NicModel,
+    NicSpec,
+    Protocol,
+    PublishedPort,
+)
 from workers.contract.spec import (
     Autostart,
     BootFrom,
@@ -21,9 +33,6 @@ from workers.contract.spec import (
     Firmware,
     GuestKind,
     MachineSpec,
-    NetworkSpec,
-    NicModel,
-    NicSpec,
     Power,
     SeedSpec,
     StopMode,
@@ -58,16 +67,55 @@ def spec_of(machine: Machine) -> MachineSpec:
         boot_slot=machine.boot_slot,
         seed=SeedSpec.model_validate_json(json.dumps(machine.seed)) if machine.seed else None,
         nics=tuple(
-            NicSpec(
-                network=NetworkSpec(id=nic.network_id, subnet=IPv4Network(nic.network.subnet)),
-                mac=nic.mac,
-                address=IPv4Address(nic.address),
-                model=NicModel(nic.model),
-                slot=nic.position,
-            )
-            for nic in machine.nics.filter(is_leaving=False).select_related("network").order_by("position")
+            nic_spec(nic)
+            for nic in machine.nics.filter(is_leaving=False)
+            .select_related("network")
+            .prefetch_related("published_ports", _uplinks_on(machine))
+            .order_by("position")
         ),
+        cpu_weight=machine.cpu_weight,
+        firewall=FirewallSpec.model_validate_json(json.dumps(machine.firewall)) if machine.firewall else None,
     )
+
+
+def nic_spec(nic: Nic) -> NicSpec:
+    """A card with its network as it is on the machine's host."""
+    return NicSpec(
+        network=network_spec(nic.network),
+        mac=nic.mac,
+        address=IPv4Address(nic.address) if nic.address else None,
+        address6=IPv6Address(nic.address6) if nic.address6 else None,
+        host_name=nic.host_name,
+        model=NicModel(nic.model),
+        slot=nic.position,
+        ports=tuple(
+            PublishedPort(
+                protocol=Protocol(port.protocol), host_port=port.host_port, guest_port=port.guest_port
+            )
+            for port in nic.published_ports.all()
+        ),
+        mbit_in=nic.mbit_in,
+        mbit_out=nic.mbit_out,
+    )
+
+
+def network_spec(network: Network) -> NetworkSpec:
+    """A network as it is on the host whose uplinks were fetched with it (`uplinks_here`)."""
+    uplinks = getattr(network, "uplinks_here", [])
+    return NetworkSpec(
+        id=network.pk,
+        kind=NetworkKind(network.kind),
+        subnet=network.range,
+        subnet6=network.range6,
+        routed6=network.routed6,
+        bridge=uplinks[0].bridge if uplinks else None,
+        domain="" if network.kind == NetworkKind.BRIDGED else host_name_for(network.name),
+    )
+
+
+def _uplinks_on(machine: Machine) -> Prefetch[str]:
+    here = Uplink.objects.filter(host=machine.host_id)
+    return Prefetch("network__uplinks", queryset=here, to_attr="uplinks_here")
 
 
 def disk_spec(disk: Disk) -> DiskSpec:
@@ -90,6 +138,8 @@ def disk_spec(disk: Disk) -> DiskSpec:
         slot=disk.position,
         pool=disk.pool or None,
         origin=origin,
+        iops=disk.iops,
+        mib_per_second=disk.mib_per_second,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from ipaddress import IPv4Address
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 
 from portal.fleet.models import Host
 from portal.networks.models import Network
+from portal.networks.names import free_name, host_name_for
 from portal.refusal import Refused
 
 PRIVATE = "private"
@@ -22,11 +24,13 @@ def private_network() -> Network:
     return network
 
 
-def free_address(network: Network, host: Host) -> str:
-    """The lowest free guest address of the network on this host. Raises Refused where all are taken.
+def free_address(network: Network, host: Host) -> str | None:
+    """The lowest free guest address of the network on this host; None in a bridged one. Raises Refused where all are taken.
 
     Call it in the transaction that uses the address; a unique constraint holds it against a neighbour's.
     """
+    if network.range is None:
+        return None
     taken = set(host.nics.filter(network=network).values_list("address", flat=True))
     hosts = network.range.hosts()
     next(hosts)  # the first is the host's own
@@ -37,6 +41,20 @@ def free_address(network: Network, host: Host) -> str:
         _("All addresses of the network “%(name)s” are in use on this host.") % {"name": network.name},
         "network",
     )
+
+
+def address6_beside(network: Network, address: str | None) -> str | None:
+    """The IPv6 address of a card: as far into the IPv6 subnet as its other one is into the other. None without IPv6."""
+    if network.range is None or network.range6 is None or address is None:
+        return None
+    offset = int(IPv4Address(address)) - int(network.range.network_address)
+    return str(network.range6[offset])
+
+
+def free_host_name(machine_name: str, network: Network, host: Host) -> str:
+    """The name under which a machine is found in the network: its own, numbered where another one has that already."""
+    taken = host.nics.filter(network=network).values_list("host_name", flat=True)
+    return free_name(host_name_for(machine_name), taken)
 
 
 def new_mac() -> str:

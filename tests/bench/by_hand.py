@@ -148,7 +148,7 @@ class ByHand:
     def _write_configuration(self) -> None:
         """dnsmasq's and nft's files, of the product's own making, on the bridge and the tap of this folder."""
         root, [nic] = self._folder.root, _SPEC.nics
-        address = _NETWORK.subnet[10]
+        address = _NETWORK.own_subnet[10]
         files = DnsmasqFiles(root / "dnsmasq.hosts", root / "dnsmasq.leases", root / "dnsmasq.pid")
         files.hosts.write_text(f"{nic.mac},{address}\n")
         group = MACHINE_ACCOUNT
@@ -168,7 +168,7 @@ class ByHand:
 
 _BRIDGE = (
     f"ip link add {BRIDGE} type bridge stp_state 0",
-    f"ip addr add {_NETWORK.gateway}/{_NETWORK.subnet.prefixlen} dev {BRIDGE}",
+    f"ip addr add {_NETWORK.gateway}/{_NETWORK.own_subnet.prefixlen} dev {BRIDGE}",
     f"ip link set {BRIDGE} up",
 )
 

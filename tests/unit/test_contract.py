@@ -50,6 +50,7 @@ def test_what_does_not_fit_is_refused(change: dict[str, Any]) -> None:
 
 _NEW_FIELDS = {
     "memory_most_mib", "guest", "firmware", "tpm", "autostart", "second_disc", "boot_slot", "seed",
+    "cpu_weight", "firewall",
 }  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from portal.images.models import Image, ImageKind, ImageState
 from portal.machines import services
 from portal.machines.models import Machine
 from portal.machines.reports import observed_take
-from portal.machines.seeds import host_name_for, last_used, seed_from, ssh_keys_in
+from portal.machines.seeds import last_used, seed_from, ssh_keys_in
 from portal.machines.specs import spec_of
+from portal.networks.names import host_name_for
 from portal.networks.services import private_network
 from portal.refusal import Refused
 from tests.web.people import done, image_named, machine_of, newest, seen, signed_in, wish

@@ -116,7 +116,7 @@ def test_going_back_brings_the_hardware_of_then_but_not_its_name(running: Machin
     mac, address = running.nics.get().mac, running.nics.get().address
     Machine.objects.filter(pk=running.pk).update(cpus=4, memory_mib=2048, disc=None, name="renamed")
     Disk.objects.filter(machine=running).update(size_bytes=20 * GIB)
-    Nic.objects.filter(machine=running).update(address="10.0.0.77", mac="52:54:00:aa:bb:cc")
+    Nic.objects.filter(machine=running).update(address="192.168.57.77", mac="52:54:00:aa:bb:cc")
     running.refresh_from_db()
 
     operation = snapshots.snapshot_revert(machine=running, snapshot=snapshot, by=running.owner)

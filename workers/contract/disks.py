@@ -79,7 +79,8 @@ class DiskSpec(Message):
     """One disk of a machine. `slot` is where it is plugged in and never changes, so that a guest finds it again.
 
     `pool` is the host's folder in which it lies (None: beside the machine). `origin` is what it begins as, None for an
-    empty one; it matters only when the disk is made.
+    empty one; it matters only when the disk is made. `iops` and `mib_per_second` limit reads and writes together
+    (None: no limit).
     """
 
     id: UUID
@@ -89,3 +90,5 @@ class DiskSpec(Message):
     slot: int = Field(default=0, ge=0, le=15)
     pool: PlaceName | None = None
     origin: Origin | None = None
+    iops: int | None = Field(default=None, ge=1, le=10_000_000)
+    mib_per_second: int | None = Field(default=None, ge=1, le=1_000_000)

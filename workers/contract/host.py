@@ -59,6 +59,20 @@ class PlaceFacts(Message):
     problem: str = Field(default="", description="why it cannot be used now, empty where it can")
 
 
+class InterfaceFacts(Message):
+    """A network card or bridge of the host's own. `ports` are a bridge's; `bridge` is whose port a card is."""
+
+    name: str
+    is_bridge: bool
+    mac: str
+    is_up: bool
+    addresses: tuple[str, ...] = ()
+    has_default_route: bool = False
+    ports: tuple[str, ...] = ()
+    bridge: str = ""
+    is_ours: bool = Field(default=False, description="a bridge that we made around a card")
+
+
 class HostFacts(Message):
     """What changes seldom; gathered when the worker starts."""
 
@@ -69,6 +83,7 @@ class HostFacts(Message):
     missing_features: tuple[str, ...] = Field(
         description="features of its kernel and programs that would be used if they were here"
     )
+    interfaces: tuple[InterfaceFacts, ...] = ()
 
 
 class HostUsage(Message):

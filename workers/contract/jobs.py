@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from workers.contract.disks import DiscSpec, PlaceName, Sha256
+from workers.contract.networks import InterfaceName
 from workers.contract.version import Message
 
 
@@ -43,7 +44,27 @@ class VerifyBackup(Message):
     backup_id: UUID
 
 
-Job = Annotated[CheckImage | ForgetBase | DeleteBackup | VerifyBackup, Field(discriminator="kind")]
+class MakeBridge(Message):
+    """Make a bridge around a card of the host; the card's addresses and routes move to it.
+
+    It is taken back unless the host still reaches the broker some seconds later.
+    """
+
+    kind: Literal["make_bridge"] = "make_bridge"
+    interface: InterfaceName
+
+
+class RemoveBridge(Message):
+    """Undo MakeBridge: addresses and routes move back to the card, in the same careful way."""
+
+    kind: Literal["remove_bridge"] = "remove_bridge"
+    bridge: InterfaceName
+
+
+Job = Annotated[
+    CheckImage | ForgetBase | DeleteBackup | VerifyBackup | MakeBridge | RemoveBridge,
+    Field(discriminator="kind"),
+]
 
 
 class ImageFacts(Message):

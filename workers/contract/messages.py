@@ -46,6 +46,8 @@ class Step(StrEnum):
     CHANGE_DISC = "change_disc"
     CHANGE_DEVICES = "change_devices"
     CHANGE_MEMORY = "change_memory"
+    CHANGE_NETWORK = "change_network"
+    CHANGE_LIMITS = "change_limits"
     CHANGE_BOOT = "change_boot"
     PAUSE = "pause"
     RESUME = "resume"
@@ -67,6 +69,8 @@ class Step(StrEnum):
     SET_PASSWORD = "set_password"  # noqa: S105  a step
     CHECK_IMAGE = "check_image"
     FORGET_BASE = "forget_base"
+    MAKE_BRIDGE = "make_bridge"
+    REMOVE_BRIDGE = "remove_bridge"
 
 
 ASK_SECONDS = 60.0

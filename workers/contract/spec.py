@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
 from workers.contract.disks import GIB, MIB, DiscSpec, DiskBus, DiskKind, DiskSpec
+from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, NicModel, NicSpec
 from workers.contract.version import Message
 
 __all__ = [
     "GIB", "MIB", "Autostart", "BootFrom", "DiscSpec", "DiskBus", "DiskKind", "DiskSpec", "Firmware", "GuestKind",
-    "MachineSpec", "NetworkSpec", "NicModel", "NicSpec", "Power", "SeedSpec", "StopMode",
+    "MachineSpec", "NetworkKind", "NetworkSpec", "NicModel", "NicSpec", "Power", "SeedSpec", "StopMode",
 ]  # fmt: skip
-
-MacAddress = Annotated[str, StringConstraints(pattern=r"^52:54:00(:[0-9a-f]{2}){3}$")]
-"""A MAC of the range that qemu guests use; the first octet is unicast and locally administered."""
 
 MachineName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
@@ -38,13 +35,6 @@ class StopMode(StrEnum):
 
     ASK = "ask"
     FORCE = "force"
-
-
-class NicModel(StrEnum):
-    """The network card a guest sees: paravirtual, or emulated for guests without a driver."""
-
-    VIRTIO = "virtio"
-    E1000 = "e1000"
 
 
 class BootFrom(StrEnum):
@@ -88,48 +78,13 @@ class SeedSpec(Message):
     packages: tuple[str, ...] = Field(default=(), max_length=50)
 
 
-class NetworkSpec(Message):
-    """A NAT network: a bridge with the first address of the subnet, DHCP, DNS and a way out."""
-
-    id: UUID
-    subnet: IPv4Network = Field(description="from /16 to /29, a private range")
-
-    @model_validator(mode="after")
-    def _a_private_subnet_of_sensible_size(self) -> NetworkSpec:
-        if not 16 <= self.subnet.prefixlen <= 29 or not self.subnet.is_private:
-            raise ValueError("the subnet is not a private range from /16 to /29")
-        return self
-
-    @property
-    def gateway(self) -> IPv4Address:
-        """The host's own address on the bridge: the first of the subnet."""
-        return self.subnet[1]
-
-
-class NicSpec(Message):
-    """One network card: its fixed MAC and the fixed address that DHCP gives it."""
-
-    network: NetworkSpec
-    mac: MacAddress
-    address: IPv4Address
-    model: NicModel = NicModel.VIRTIO
-    slot: int = Field(default=0, ge=0, le=7)
-
-    @model_validator(mode="after")
-    def _the_address_is_a_guests(self) -> NicSpec:
-        subnet = self.network.subnet
-        reserved = (subnet.network_address, subnet.broadcast_address, self.network.gateway)
-        if self.address not in subnet or self.address in reserved:
-            raise ValueError(f"{self.address} is not a guest's address in {subnet}")
-        return self
-
-
 class MachineSpec(Message):
     """One machine, whole. Applying it twice changes nothing; an older generation never undoes a newer one.
 
     `run` counts the starts that a person asked for: a running machine of an earlier run is restarted. `memory_mib` is
     what it has, `memory_most_mib` what it can be given while it runs (None: no more). `boot_slot` is the disk that is
-    tried first. `seed` is made when the machine is.
+    tried first. `seed` is made when the machine is. `cpu_weight` is its share of busy processors against its neighbours'
+    (cgroup v2: cpu.weight). `firewall` is None where everything may pass.
     """
 
     machine_id: UUID
@@ -139,6 +94,7 @@ class MachineSpec(Message):
     stop_mode: StopMode = StopMode.ASK
     name: MachineName
     cpus: int = Field(ge=1, le=256)
+    cpu_weight: int = Field(default=100, ge=1, le=10_000)
     memory_mib: int = Field(ge=64, le=4 * 1024 * 1024)
     memory_most_mib: int | None = Field(default=None, ge=64, le=4 * 1024 * 1024)
     guest: GuestKind = GuestKind.LINUX
@@ -152,6 +108,7 @@ class MachineSpec(Message):
     boot_slot: int = Field(default=0, ge=0, le=15)
     seed: SeedSpec | None = None
     nics: tuple[NicSpec, ...] = Field(max_length=8)
+    firewall: FirewallSpec | None = None
 
     @property
     def has_second_drive(self) -> bool:

@@ -123,7 +123,7 @@ def _match(config: HostConfig, touched: set[UUID]) -> None:
     by_id = {network.network.id: network for network in wired}
     for network_id in touched & by_id.keys():
         network, nics = by_id[network_id].network, by_id[network_id].nics
-        address = IPv4Interface(f"{network.gateway}/{network.subnet.prefixlen}")
+        address = IPv4Interface(f"{network.gateway}/{network.own_subnet.prefixlen}")
         links.ensure_bridge(bridge_name(network_id), mac=bridge_mac(network_id), address=address)
         reached("bridge made")
         dhcp.ensure_dnsmasq(

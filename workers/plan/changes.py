@@ -12,7 +12,8 @@ class Changes:
     """`pending` names what counts from the next start on, the others what can be done at once.
 
     `kept_disks` are wanted no more but stay plugged in until then; `grow` are disks that are plugged in and wanted
-    larger, `shrink` those wanted smaller. `memory_mib` is what the guest is to be left with, None where it has that
+    larger, `shrink` those wanted smaller; `wiring`: addresses, names, ports or the firewall of what is plugged in are
+    others, `limits`: how much it may take of its host. `memory_mib` is what the guest is to be left with, None where it has that
     already. A name in `pending` is followed by "=" and the number that counts now, or by ":" and a slot.
     """
 
@@ -24,6 +25,8 @@ class Changes:
     grow: tuple[DiskSpec, ...] = ()
     shrink: tuple[DiskSpec, ...] = ()
     boot: bool = False
+    wiring: bool = False
+    limits: bool = False
     memory_mib: int | None = None
     pending: tuple[str, ...] = ()
 
@@ -48,7 +51,7 @@ def changes(wanted: MachineSpec, living: MachineSpec, *, ports: bool) -> Changes
     unwanted = tuple(disk for disk in living.disks if not _has_disk(wanted, disk))
     unplug_disks = tuple(disk for disk in unwanted if ports and disk.bus is DiskBus.VIRTIO)
     unplug_nics = tuple(
-        nic for nic in living.nics if nic not in wanted.nics and ports and nic.model is NicModel.VIRTIO
+        nic for nic in living.nics if card_in(wanted, nic) is None and ports and nic.model is NicModel.VIRTIO
     )
     taken_disks = {disk.slot for disk in living.disks} - {disk.slot for disk in unplug_disks}
     taken_nics = {nic.slot for nic in living.nics} - {nic.slot for nic in unplug_nics}
@@ -63,7 +66,10 @@ def changes(wanted: MachineSpec, living: MachineSpec, *, ports: bool) -> Changes
     plug_nics = tuple(
         nic
         for nic in wanted.nics
-        if nic not in living.nics and ports and nic.model is NicModel.VIRTIO and nic.slot not in taken_nics
+        if card_in(living, nic) is None
+        and ports
+        and nic.model is NicModel.VIRTIO
+        and nic.slot not in taken_nics
     )
     sizes = {disk.id: disk.size_bytes for disk in living.disks}
     memory = min(wanted.memory_mib, most_mib(living))
@@ -76,6 +82,8 @@ def changes(wanted: MachineSpec, living: MachineSpec, *, ports: bool) -> Changes
         grow=tuple(disk for disk in wanted.disks if disk.size_bytes > sizes.get(disk.id, disk.size_bytes)),
         shrink=tuple(disk for disk in wanted.disks if disk.size_bytes < sizes.get(disk.id, 0)),
         boot=(wanted.boot_from, wanted.boot_slot) != (living.boot_from, living.boot_slot),
+        wiring=_wiring(wanted, living),
+        limits=_limits(wanted, living),
         memory_mib=memory if memory != living.memory_mib else None,
     )
     pending = _pending(wanted, living, after(living, wanted, found))
@@ -85,14 +93,53 @@ def changes(wanted: MachineSpec, living: MachineSpec, *, ports: bool) -> Changes
 def after(living: MachineSpec, wanted: MachineSpec, found: Changes) -> MachineSpec:
     """The living machine when all that can be changed while it runs has been changed."""
     disks = [disk for disk in living.disks if disk not in found.unplug_disks]
-    nics = [nic for nic in living.nics if nic not in found.unplug_nics]
+    nics = [card_in(wanted, nic) or nic for nic in living.nics if nic not in found.unplug_nics]
     return living.model_copy(
         update={
             "disks": tuple(sorted((*disks, *found.plug_disks), key=lambda disk: disk.slot)),
             "nics": tuple(sorted((*nics, *found.plug_nics), key=lambda nic: nic.slot)),
             "boot_from": wanted.boot_from,
             "boot_slot": wanted.boot_slot,
+            "firewall": wanted.firewall,
         }
+    )
+
+
+def card_in(spec: MachineSpec, nic: NicSpec) -> NicSpec | None:
+    """The same card in another spec, whatever its addresses, ports and limits are there; None where it is not."""
+    for other in spec.nics:
+        same = (other.mac, other.slot, other.model, other.network.id) == (
+            nic.mac, nic.slot, nic.model, nic.network.id,
+        )  # fmt: skip
+        if same:
+            return other
+    return None
+
+
+def _wiring(wanted: MachineSpec, living: MachineSpec) -> bool:
+    """What is plugged in and stays has other addresses, names or ports, or may let something else through."""
+    unlimited = {"mbit_in": None, "mbit_out": None}
+    pairs = [(card_in(wanted, nic), nic) for nic in living.nics]
+    return wanted.firewall != living.firewall or any(
+        new is not None and new.model_copy(update=unlimited) != old.model_copy(update=unlimited)
+        for new, old in pairs
+    )
+
+
+def _limits(wanted: MachineSpec, living: MachineSpec) -> bool:
+    """What is plugged in and stays may take more or less of the host than it may now."""
+    disks = {disk.id: (disk.iops, disk.mib_per_second) for disk in living.disks}
+    cards = [(card_in(wanted, nic), nic) for nic in living.nics]
+    return (
+        wanted.cpu_weight != living.cpu_weight
+        or any(
+            (disk.iops, disk.mib_per_second) != disks.get(disk.id, (disk.iops, disk.mib_per_second))
+            for disk in wanted.disks
+        )
+        or any(
+            new is not None and (new.mbit_in, new.mbit_out) != (old.mbit_in, old.mbit_out)
+            for new, old in cards
+        )
     )
 
 
@@ -107,8 +154,8 @@ def _pending(wanted: MachineSpec, living: MachineSpec, then: MachineSpec) -> tup
     names += [name for name in ("firmware", "tpm", "guest") if getattr(wanted, name) != getattr(living, name)]
     disks = {disk.slot for disk in wanted.disks if not _has_disk(then, disk, as_it_is=True)}
     disks |= {disk.slot for disk in then.disks if not _has_disk(wanted, disk, as_it_is=True)}
-    nics = {nic.slot for nic in wanted.nics if nic not in then.nics}
-    nics |= {nic.slot for nic in then.nics if nic not in wanted.nics}
+    nics = {nic.slot for nic in wanted.nics if card_in(then, nic) is None}
+    nics |= {nic.slot for nic in then.nics if card_in(wanted, nic) is None}
     names += [f"disk:{slot}" for slot in sorted(disks)]
     names += [f"nic:{slot}" for slot in sorted(nics)]
     return tuple(names)

@@ -55,7 +55,7 @@ def dnsmasq_configuration(
         "except-interface=lo",
         "bind-interfaces",
         f"listen-address={network.gateway}",
-        f"dhcp-range={network.subnet.network_address},static,{network.subnet.netmask},{LEASE_SECONDS}",
+        f"dhcp-range={network.own_subnet.network_address},static,{network.own_subnet.netmask},{LEASE_SECONDS}",
         "dhcp-ignore=tag:!known",
         "dhcp-authoritative",
         "no-ping",
@@ -97,7 +97,7 @@ def _inet_table(networks: Sequence[WiredNetwork]) -> list[str]:
     forward, incoming, leaving = [], [], []
     bridges = ", ".join(f'"{bridge_name(wired.network.id)}"' for wired in networks)
     for wired in networks:
-        bridge, subnet = f'"{bridge_name(wired.network.id)}"', wired.network.subnet
+        bridge, subnet = f'"{bridge_name(wired.network.id)}"', wired.network.own_subnet
         gateway = wired.network.gateway
         forward += [
             f"iifname {bridge} oifname {bridge} accept",

@@ -121,6 +121,8 @@ def _while_running(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
         *((Step.RESIZE_DISKS,) if resize else ()),
         *((Step.CHANGE_DISC,) if wanted != in_drives else ()),
         *((Step.CHANGE_DEVICES,) if found.changes.devices or left else ()),
+        *((Step.CHANGE_NETWORK,) if found.changes.wiring else ()),
+        *((Step.CHANGE_LIMITS,) if found.changes.limits else ()),
         *((Step.CHANGE_BOOT,) if found.changes.boot else ()),
         *((Step.CHANGE_MEMORY,) if found.changes.memory_mib is not None else ()),
         *pause,

@@ -1,0 +1,20 @@
+"""Plugging a new card into a network: the MAC, the addresses and the name that it has from then on."""
+
+from __future__ import annotations
+
+from portal.machines.models import Machine, Nic
+from portal.networks.services import address6_beside, free_address, free_host_name, new_mac
+
+
+def plug_in(nic: Nic, machine: Machine, *, address: str | None = None) -> Nic:
+    """Save a card of `machine` that says its network, position and model; `address`: the one that it is to have.
+
+    Raises Refused where its network has no address left; a unique constraint holds address and name against a neighbour's.
+    """
+    nic.machine, nic.host = machine, machine.host
+    nic.mac = nic.mac or new_mac()
+    nic.address = address or free_address(nic.network, machine.host)
+    nic.address6 = address6_beside(nic.network, nic.address)
+    nic.host_name = free_host_name(machine.name, nic.network, machine.host) if nic.network.subnet else ""
+    nic.save(force_insert=True)
+    return nic
