@@ -14,11 +14,13 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from workers.config import HostConfig
 from workers.contract.messages import NicFacts
-from workers.contract.spec import MachineSpec, NetworkSpec, NicModel, NicSpec
+from workers.contract.networks import FirewallSpec, NetworkSpec, NicModel, NicSpec
+from workers.contract.spec import MachineSpec
 from workers.host import dhcp, firewall, links
 from workers.host.files import read_json, write_json
 from workers.host.locks import locked
@@ -41,8 +43,8 @@ def plug(config: HostConfig, spec: MachineSpec) -> None:
             card = {
                 "machine": str(spec.machine_id),
                 "tap": tap_name(nic),
-                "mac": nic.mac,
-                "address": str(nic.address),
+                "nic": nic.model_dump(mode="json"),
+                "firewall": spec.firewall.model_dump(mode="json") if spec.firewall else None,
             }
             write_json(_nic_file(config, nic.network.id, nic.mac), card)
         _match(config, {nic.network.id for nic in spec.nics})
@@ -154,12 +156,25 @@ def _wired(config: HostConfig) -> tuple[WiredNetwork, ...]:
         raw = read_json(folder / "network.json")
         if raw is None or not cards:
             continue
-        nics = tuple(
-            PluggedNic(tap=card["tap"], mac=card["mac"], address=IPv4Address(card["address"]))
-            for card in cards
-        )
+        nics = tuple(_plugged(card) for card in cards)
         networks.append(WiredNetwork(NetworkSpec.model_validate_json(json.dumps(raw)), nics))
     return tuple(networks)
+
+
+def _plugged(card: dict[str, Any]) -> PluggedNic:
+    if "nic" not in card:  # written by an earlier version
+        return PluggedNic(tap=card["tap"], mac=card["mac"], address=IPv4Address(card["address"]))
+    nic = NicSpec.model_validate_json(json.dumps(card["nic"]))
+    may_pass = card["firewall"]
+    return PluggedNic(
+        tap=card["tap"],
+        mac=nic.mac,
+        address=nic.address,
+        address6=nic.address6,
+        host_name=nic.host_name,
+        ports=nic.ports,
+        firewall=FirewallSpec.model_validate_json(json.dumps(may_pass)) if may_pass else None,
+    )
 
 
 def _forward(config: HostConfig, *, wanted: bool) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from workers.contract.spec import NetworkSpec
+from workers.contract.networks import FirewallSpec, NetworkSpec, PublishedPort
 from workers.plan.names import bridge_name
 
 TABLE = "offshoot"
@@ -19,11 +19,18 @@ LEASE_SECONDS = 12 * 3600
 
 @dataclass(frozen=True)
 class PluggedNic:
-    """A card in a bridge: its tap, and the only MAC and address that may be seen there."""
+    """A card in a bridge: its tap, the only MAC and addresses that may be seen there, and what may pass.
+
+    `address` is None in a bridged network whose neighbours give one.
+    """
 
     tap: str
     mac: str
-    address: IPv4Address
+    address: IPv4Address | None
+    address6: IPv6Address | None = None
+    host_name: str = ""
+    ports: tuple[PublishedPort, ...] = ()
+    firewall: FirewallSpec | None = None
 
 
 @dataclass(frozen=True)
