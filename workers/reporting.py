@@ -109,6 +109,7 @@ class Reporter:
                 queue=PORTAL_QUEUE,
                 expires=expires,
                 retry=False,
+                argsrepr="",  # else Celery writes the whole report a second time, for its logs
             )
         except (OperationalError, OSError) as exc:
             log.warning("report not sent", kind=type(message).__name__, error=str(exc))

@@ -107,7 +107,7 @@ class Watcher:
 
         def note() -> None:
             if living.note_memory(folder, int(cast(dict[str, Any], said)["actual"])):
-                self._host.report_observed(observe(self._host, machine_id))
+                self._host.report_observed(observe(self._host, machine_id, brief=True))
 
         with suppress(OSError):  # the disk may be full, or the machine on its way out: a later word counts
             await asyncio.to_thread(note)

@@ -1,12 +1,16 @@
-"""Telling the browsers that look that something changed. Called on commit; never raises, never waits for long."""
+"""Telling the browsers that look that something changed. Called on commit; never raises, never waits.
+
+One thread a process holds the connection and sends what came meanwhile together, in order, each thing once: fifty machines
+that are made at once change a list many times, and a page fetches itself once for all of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from uuid import UUID
 
 import structlog
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
@@ -14,6 +18,8 @@ from portal.live.topics import LIBRARY, STAFF, machine_group, owner_group, sessi
 from portal.machines.models import Machine
 
 _LONGEST_SECONDS = 1.0
+_GATHER_SECONDS = 0.03
+"""How long a word waits for others; nobody sees it, and a burst becomes one."""
 log = structlog.get_logger()
 
 
@@ -47,15 +53,42 @@ def _tell(topics: dict[str, str]) -> None:
 
 
 def _send(messages: dict[str, dict[str, str]]) -> None:
-    try:
-        async_to_sync(_group_send)(messages)
-    except (RedisError, OSError, TimeoutError) as exc:
-        # The page asks by itself from time to time: what is lost here is only the haste.
-        log.warning("pages not told", groups=list(messages), error=str(exc))
+    _voice.say(messages)
 
 
-async def _group_send(messages: dict[str, dict[str, str]]) -> None:
-    layer = get_channel_layer()
-    async with asyncio.timeout(_LONGEST_SECONDS):
-        for group, message in messages.items():
-            await layer.group_send(group, message)
+class _Voice:
+    """The thread that sends, begun with the first word."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, str], dict[str, str]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def say(self, messages: dict[str, dict[str, str]]) -> None:
+        with self._lock:
+            is_sent_already = bool(self._waiting)
+            for group, message in messages.items():
+                self._waiting.setdefault((group, message.get("topic", "")), message)
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="live pages", daemon=True).start()
+            if not is_sent_already:
+                asyncio.run_coroutine_threadsafe(self._send(), self._loop)
+
+    async def _send(self) -> None:
+        await asyncio.sleep(_GATHER_SECONDS)
+        with self._lock:
+            messages, self._waiting = self._waiting, {}
+        try:
+            layer = get_channel_layer()
+            async with asyncio.timeout(_LONGEST_SECONDS):
+                for (group, _topic), message in messages.items():
+                    await layer.group_send(group, message)
+        except (RedisError, OSError, TimeoutError) as exc:
+            # The page asks by itself from time to time: what is lost here is only the haste.
+            log.warning("pages not told", groups=[group for group, _topic in messages], error=str(exc))
+        except Exception:
+            log.exception("pages not told")
+
+
+_voice = _Voice()
