@@ -7,6 +7,7 @@ import os
 import django
 from celery import Celery
 from celery.signals import setup_logging
+from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 django.setup()
@@ -14,15 +15,18 @@ django.setup()
 from django.conf import settings  # noqa: E402  settings are there only after setup
 
 from workers.contract.broker import TRANSPORT_OPTIONS  # noqa: E402
+from workers.contract.messages import PORTAL_QUEUE  # noqa: E402
 
 app = Celery("portal")
 app.conf.update(
     broker_url=settings.BROKER_URL,
-    task_default_queue="portal",
+    task_default_queue=PORTAL_QUEUE,
+    # Not acknowledged one by one, which costs more than many a report: what a worker that is killed had in hand, the
+    # host's next heartbeat says again, and a job without an end is sent again.
+    task_queues=[Queue(PORTAL_QUEUE, routing_key=PORTAL_QUEUE, no_ack=True)],
     task_serializer="json",
     accept_content=["json"],
     task_ignore_result=True,
-    task_acks_late=True,
     task_store_eager_result=False,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,

@@ -74,7 +74,8 @@ def progress_take(progress: Progress) -> bool:
             outcomes.settle(operation, progress)
             _followers(operation, progress.state)
         if progress.machine_id is not None:
-            transaction.on_commit(partial(publish.machine_changed, progress.machine_id))
+            owner = operation.machine.owner_id if operation.machine else None
+            transaction.on_commit(partial(publish.machine_changed, progress.machine_id, owner))
     log.info("operation", operation=str(progress.operation_id), state=progress.state.value)
     return True
 
@@ -156,7 +157,7 @@ def _observation_take(report: MachineObserved) -> bool:
             news = True
         Machine.objects.filter(pk=machine.pk).update(observed_sequence=report.sequence, **changes)
         if news:
-            transaction.on_commit(partial(publish.machine_changed, machine.pk))
+            transaction.on_commit(partial(publish.machine_changed, machine.pk, machine.owner_id))
     return True
 
 
