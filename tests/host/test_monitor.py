@@ -120,12 +120,19 @@ def _target(path: str) -> str:
 @contextmanager
 def _qemu() -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
     """A qemu without a machine, and the socket of its monitor."""
-    with short_folder() as folder:
+    with short_folder() as folder, closing(socket.socket(socket.AF_UNIX)) as listener:
         path = folder / "qmp.sock"
-        command = ("qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-M", "none")
-        qemu = subprocess.Popen((*command, "-qmp", f"unix:{path},server=on,wait=off"))
+        listener.bind(str(path))
+        listener.listen(1)  # as qemu itself does; handed over, it takes connections from the first moment
+        number = listener.fileno()
+        qemu = subprocess.Popen(
+            (
+                "qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-M", "none",
+                "-chardev", f"socket,id=monitor,fd={number},server=on,wait=off", "-mon", "monitor,mode=control",
+            ),
+            pass_fds=(number,),
+        )  # fmt: skip
         try:
-            wait_for("its monitor", path.exists)
             yield path, qemu
         finally:
             qemu.kill()
