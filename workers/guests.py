@@ -58,7 +58,7 @@ class Guests:
             guest.asking.cancel()
             guest.asking = None
         if is_open:
-            guest.asking = self._host.monitors.loop.create_task(self._keep_asking(machine_id, guest))
+            guest.asking = self._host.monitors.begin(self._keep_asking(machine_id, guest))
         else:
             self._learn(machine_id, guest, AgentFacts(state=AgentState.ABSENT))
 

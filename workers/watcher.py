@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -39,7 +38,6 @@ class Watcher:
     def __init__(self, host: Host, guests: Guests) -> None:
         self._host = host
         self._guests = guests
-        self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[UUID] = set()
 
     def watch_all(self) -> None:
@@ -58,13 +56,8 @@ class Watcher:
             return
         self._watched.add(machine_id)
         folder = self._host.folder(machine_id)
-        self._run(_copy_serial(folder.serial_socket, folder.console_log))
-        self._run(self._listen(machine_id, folder))
-
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._host.monitors.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._host.monitors.begin(_copy_serial(folder.serial_socket, folder.console_log))
+        self._host.monitors.begin(self._listen(machine_id, folder))
 
     async def _listen(self, machine_id: UUID, folder: MachineFolder) -> None:
         client = QMPClient(f"events {machine_id}")
@@ -88,10 +81,10 @@ class Watcher:
                     if port["id"] == AGENT_DEVICE:
                         self._guests.port_changed(machine_id, is_open=port["open"])
                 if event["event"] == "DEVICE_DELETED":
-                    self._run(asyncio.to_thread(self._device_gone, machine_id, folder))
+                    self._host.monitors.begin(asyncio.to_thread(self._device_gone, machine_id, folder))
                 if event["event"] == "BALLOON_CHANGE":
                     await self._memory(machine_id, folder, event["data"])
-        except (QMPError, OSError, EOFError, asyncio.CancelledError):
+        except (QMPError, OSError, EOFError):
             pass  # the connection ends when qemu ends
         except Exception:
             log.exception("events", machine=str(machine_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ def test_a_cloud_image_from_its_first_start_to_its_clean_end(place: Standing, ke
     steps = [Step.FETCH_IMAGE, Step.MAKE_DISKS, Step.MAKE_SEED, Step.PREPARE_NETWORK, Step.LAUNCH]
     assert ([step.step for step in end.steps], end.error) == (steps, None)
     place.host.heard(machine.machine_id, "ssh", seconds=240)
+    wait_for("its port for SSH answers", lambda: _greeting(place).startswith("SSH-2.0-"), seconds=120)
 
     _it_is_as_its_seed_says(place, key, seed)
     _it_tells_who_and_where_it_is(place, machine)
@@ -190,6 +192,15 @@ def _stands_still(place: Standing, machine: MachineSpec) -> None:
 def _goes_on(place: Standing, machine: MachineSpec) -> None:
     before = place.host.said(machine.machine_id)["beat"]
     wait_for("it writes again", lambda: place.host.said(machine.machine_id)["beat"] != before, seconds=60)
+
+
+def _greeting(place: Standing) -> str:
+    """The first that is said on the guest's port for SSH; nothing where it is refused, or silent for 5 s."""
+    ask = (
+        f"import socket; line = socket.create_connection(({ADDRESS!r}, 22), 5).makefile('rb').readline(255);"
+        "print(line.decode('ascii', 'replace'))"
+    )
+    return place.host.network.inside(sys.executable, "-c", ask, check=False)
 
 
 def _ssh(place: Standing, key: Path, command: str) -> str:

@@ -95,5 +95,5 @@ def standing_host(*, internet: bool = False, **environ: str) -> Iterator[Standin
         host = LabHost("rack-1", folder / "host", broker, network, portal_url=portal, **environ)
         stack.enter_context(closing(host))
         host.start()
-        ear.heartbeat(host.name)  # its folders are there, and it is in its namespace
+        ear.heartbeat(host.name, seconds=120)  # its folders are there, and it is in its namespace
         yield Standing(folder, broker, host, ear)
