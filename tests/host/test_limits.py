@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -22,9 +23,11 @@ from tests.lab.waiting import wait_for
 from workers.contract.acts import TakeBackup, TakeSnapshot
 from workers.contract.disks import MIB, DiskKind, DiskSpec
 from workers.contract.errors import ErrorCode
+from workers.contract.host import BANDWIDTH_IN_FEATURE, BANDWIDTH_OUT_FEATURE
 from workers.contract.messages import OperationState, Step
 from workers.contract.spec import GIB, DiskBus, MachineSpec, NicSpec, Power
 from workers.host import cgroups
+from workers.host.shaping import missing_for_limits
 
 TAP, SECOND_TAP = "ot00000a", "ot000014"
 WINDOW_SECONDS = 2.0
@@ -162,6 +165,18 @@ def test_the_host_says_what_it_cannot_limit(place: Standing) -> None:
     missing = place.ear.heartbeat(place.host.name).facts.missing_features
     assert not [feature for feature in missing if "Bandwidth" in feature]
     assert any("Processor shares" in feature for feature in missing) is not cgroups.can_weigh()
+
+
+def test_a_kernel_that_refuses_limits_is_found_out_without_a_trace() -> None:
+    asks = "from workers.host.shaping import missing_for_limits as m; print(*m(), sep='\\n')"
+    links = Path("/proc/self/net/dev").read_text().count("\n")
+    powerless = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+    said = subprocess.run(
+        (*powerless, sys.executable, "-c", asks), check=True, capture_output=True, text=True, timeout=60
+    )
+    assert said.stdout.splitlines() == [BANDWIDTH_IN_FEATURE, BANDWIDTH_OUT_FEATURE]
+    assert missing_for_limits() == ()  # and this laboratory's has all of it
+    assert Path("/proc/self/net/dev").read_text().count("\n") == links
 
 
 def _limited(machine: MachineSpec, **limits: int) -> MachineSpec:
