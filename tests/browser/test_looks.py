@@ -215,9 +215,10 @@ def _limits(page: Page, *, of: str) -> None:
     card.get_by_label("Processor share").select_option("low")
     card.get_by_label("Operations a second").fill("500")
     card.get_by_label("Out, Mbit/s").fill("100")
-    card.get_by_role("button", name="Apply").click()
+    with page.expect_navigation():
+        card.get_by_role("button", name="Apply").click()
+    expect(card.get_by_label("Processor share")).to_have_value("low")
     expect(card.get_by_label("Out, Mbit/s")).to_have_value("100")
-    expect(page.get_by_text("Limits changed")).to_be_visible(timeout=60_000)
 
 
 def _snapshots(page: Page, *, of: str) -> None:
