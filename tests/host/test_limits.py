@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -56,12 +56,16 @@ serve(9002, take)
 @pytest.fixture(scope="module")
 def place() -> Iterator[Standing]:
     """One host for the whole file, with servers outside that give and take without an end, and a folder for backups."""
+    left: list[str] = []
     with (
         short_folder() as folder,
         standing_host(internet=True, control_groups=True, OFFSHOOT_BACKUP_PLACES=f"main={folder}") as place,
     ):
         place.host.network.outside(place.folder, sys.executable, "-c", _SERVERS)
         yield place
+        left += [path.name for path in place.host.state.machines.glob("*/")]
+    for name in left:  # of a test that failed; no worker is there any more to see to it
+        cgroups.drop(UUID(name))
 
 
 def test_a_guest_takes_no_more_than_it_may_and_what_it_may_is_changed_while_it_runs(  # noqa: PLR0915  one guest's life
