@@ -39,6 +39,8 @@ CHANGE_KILL_POINTS = (
     "card wired",
     "card plugged",
     "card pulled",
+    "processors weighed",
+    "disks limited",
 )
 """Those on the way of a running machine's changes."""
 

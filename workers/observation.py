@@ -9,7 +9,18 @@ from workers.contract.acts import Act, FreezeDisks
 from workers.contract.disks import ImageOrigin
 from workers.contract.messages import EndReason, MachineObserved, Observed, Progress, UnderTheHood
 from workers.contract.spec import MachineSpec, Power, StopMode
-from workers.host import course, firewall, imagebases, living, networks, processes, saved, tpm, wishes
+from workers.host import (
+    cgroups,
+    course,
+    firewall,
+    imagebases,
+    living,
+    networks,
+    processes,
+    saved,
+    tpm,
+    wishes,
+)
 from workers.host.boot import boot_id
 from workers.host.disks import virtual_size
 from workers.host.files import tail
@@ -139,6 +150,7 @@ def settle_ended(
     if processes.runs(folder):
         return
     tpm.end(folder, machine_id)  # it goes with qemu; here one that qemu never came to
+    cgroups.drop(machine_id)
     if not record:
         return
     over = wishes.ended(folder)

@@ -106,6 +106,7 @@ def backup_restore(*, backup: Backup, name: str, by: User) -> Operation:
             owner=row.owner,
             host=row.host,
             cpus=spec.cpus,
+            cpu_weight=spec.cpu_weight,
             memory_mib=spec.memory_mib,
             memory_most_mib=spec.memory_most_mib,
             guest=spec.guest,
@@ -121,6 +122,8 @@ def backup_restore(*, backup: Backup, name: str, by: User) -> Operation:
                 size_bytes=disk.size_bytes,
                 kind=disk.kind,
                 bus=disk.bus,
+                iops=disk.iops,
+                mib_per_second=disk.mib_per_second,
                 pool=disk.pool if disk.pool and disk.pool in pools else "",
                 origin=BackupOrigin(
                     place=row.place, machine_id=row.source_id, backup_id=row.pk, disk_id=disk.id
@@ -134,6 +137,8 @@ def backup_restore(*, backup: Backup, name: str, by: User) -> Operation:
                 network=networks.get(nic.network.id) or private_network(),
                 position=nic.slot,
                 model=nic.model,
+                mbit_in=nic.mbit_in,
+                mbit_out=nic.mbit_out,
             )
             for nic in spec.nics
         ]

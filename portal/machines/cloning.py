@@ -61,13 +61,14 @@ def machine_clone(*, machine: Machine, name: str, linked: bool, start: bool, by:
             bases = {base.position: base for base in template.bases.all()}
             wanted = [
                 Disk(position=disk.position, size_bytes=disk.size_bytes, kind=DiskKind.GROWING, bus=disk.bus,
-                     pool=disk.pool, base=bases[disk.position])
+                     pool=disk.pool, base=bases[disk.position], iops=disk.iops, mib_per_second=disk.mib_per_second)
                 for disk in disks
             ]  # fmt: skip
         else:
             wanted = [
                 Disk(position=disk.position, size_bytes=disk.size_bytes, kind=disk.kind, bus=disk.bus, pool=disk.pool,
-                     origin=CopyOrigin(machine_id=source.pk, disk_id=disk.pk).model_dump(mode="json"))
+                     origin=CopyOrigin(machine_id=source.pk, disk_id=disk.pk).model_dump(mode="json"), iops=disk.iops,
+                     mib_per_second=disk.mib_per_second)
                 for disk in disks
             ]  # fmt: skip
         clone = Machine(

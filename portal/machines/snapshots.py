@@ -86,6 +86,8 @@ def snapshot_revert(
                 "stop_mode": StopMode.FORCE,
                 "name": row.name,
                 "autostart": Autostart(row.autostart),
+                "cpu_weight": row.cpu_weight,
+                "disks": _limited_as_now(row, then),
                 "nics": nics,
                 "disc": disc_spec(disc),
                 "second_disc": disc_spec(second),
@@ -186,7 +188,8 @@ def become(machine: Machine, then: MachineSpec) -> None:
             known.delete()
         taken = Nic.objects.filter(host=machine.host, network=network, address=str(wish.address))
         address = str(wish.address) if wish.address and not taken.exists() else None
-        card = Nic(network=network, position=wish.slot, model=wish.model, mac=wish.mac)
+        limits = {"mbit_in": wish.mbit_in, "mbit_out": wish.mbit_out}
+        card = Nic(network=network, position=wish.slot, model=wish.model, mac=wish.mac, **limits)
         plug_in(card, machine, address=address)
 
 
@@ -302,6 +305,12 @@ def _nics_then(row: Machine, then: MachineSpec) -> tuple[NicSpec, ...]:
             raise Refused(words % {"address": nic.address})
         nics.append(nic.model_copy(update={"ports": ()}))
     return tuple(nics)
+
+
+def _limited_as_now(row: Machine, then: MachineSpec) -> tuple[DiskSpec, ...]:
+    """Limits are what its host grants the machine, and nothing of its past."""
+    now = {disk.pk: {"iops": disk.iops, "mib_per_second": disk.mib_per_second} for disk in row.disks.all()}
+    return tuple(disk.model_copy(update=now.get(disk.id, {})) for disk in then.disks)
 
 
 def _still_there(disc: DiscSpec | None) -> Image | None:

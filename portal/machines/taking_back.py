@@ -14,6 +14,7 @@ from workers.contract.version import from_wire
 
 _COLUMNS = (
     "cpus",
+    "cpu_weight",
     "memory_mib",
     "memory_most_mib",
     "guest",
@@ -45,10 +46,16 @@ def take_back(changed: Operation) -> None:
     known = {disk.id for disk in spec.disks}
     disks.filter(pk__in=[disk.id for disk in failed.disks if disk.id not in known]).delete()
     for disk in spec.disks:
-        disks.filter(pk=disk.id).update(size_bytes=disk.size_bytes, is_leaving=False)
+        disks.filter(pk=disk.id).update(
+            size_bytes=disk.size_bytes,
+            iops=disk.iops,
+            mib_per_second=disk.mib_per_second,
+            is_leaving=False,
+        )
     macs = {nic.mac for nic in spec.nics}
     nics.filter(mac__in=[nic.mac for nic in failed.nics if nic.mac not in macs]).delete()
-    nics.filter(mac__in=macs).update(is_leaving=False)
+    for nic in spec.nics:
+        nics.filter(mac=nic.mac).update(mbit_in=nic.mbit_in, mbit_out=nic.mbit_out, is_leaving=False)
 
 
 def settle_leaving(operation: Operation, progress: Progress) -> None:

@@ -4,7 +4,17 @@ from django.urls import path
 
 from portal.backups import views as backups
 from portal.exports import views as exports
-from portal.machines.views import copies, firmware, guest, hardware, pages, power, power_states, snapshots
+from portal.machines.views import (
+    copies,
+    firmware,
+    guest,
+    hardware,
+    limits,
+    pages,
+    power,
+    power_states,
+    snapshots,
+)
 
 app_name = "machines"
 urlpatterns = [
@@ -14,6 +24,7 @@ urlpatterns = [
     path("<uuid:machine_id>/hardware/", hardware.machine_hardware, name="hardware"),
     path("<uuid:machine_id>/hardware/size/", hardware.machine_size, name="hardware-size"),
     path("<uuid:machine_id>/hardware/boot/", hardware.machine_boot, name="hardware-boot"),
+    path("<uuid:machine_id>/hardware/limits/", limits.machine_limits, name="hardware-limits"),
     path("<uuid:machine_id>/disks/add/", hardware.disk_add, name="disk-add"),
     path("<uuid:machine_id>/disks/<uuid:disk_id>/grow/", hardware.disk_grow, name="disk-grow"),
     path("<uuid:machine_id>/disks/<uuid:disk_id>/remove/", hardware.disk_remove, name="disk-remove"),

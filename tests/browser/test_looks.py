@@ -61,6 +61,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
         )
         _snapshots(page, of=runs)
         _more_processors(page, of=runs)
+        _limits(page, of=runs)
         page.goto("/hosts/")
         page.locator(".host-card").first.click()
         host = page.url
@@ -205,6 +206,19 @@ def _more_processors(page: Page, *, of: str) -> None:
     page.get_by_role("button", name="Apply").first.click()
     expect(page.get_by_text("From the next start on: 2 processors (now 1)")).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="Restart now")).to_be_visible()
+
+
+def _limits(page: Page, *, of: str) -> None:
+    """Some, of a machine that runs."""
+    page.goto(f"{of}hardware/")
+    card = page.locator("#hardware-limits")
+    card.get_by_label("Processor share").select_option("low")
+    card.get_by_label("Operations a second").fill("500")
+    card.get_by_label("Out, Mbit/s").fill("100")
+    with page.expect_navigation():
+        card.get_by_role("button", name="Apply").click()
+    expect(card.get_by_label("Processor share")).to_have_value("low")
+    expect(card.get_by_label("Out, Mbit/s")).to_have_value("100")
 
 
 def _snapshots(page: Page, *, of: str) -> None:

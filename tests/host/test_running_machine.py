@@ -137,8 +137,8 @@ def test_a_machine_has_a_control_group_of_its_own_where_the_host_has_such(runnin
         groups = Path(f"/proc/{process.pid}/cgroup").read_text().splitlines()
         process.kill()
     cgroups.drop(machine_id)
-    assert f"0::/offshoot/{machine_id}" in groups
-    assert not (root / "offshoot" / str(machine_id)).exists()
+    assert f"0::/offshoot-{machine_id}" in groups
+    assert not (root / f"offshoot-{machine_id}").exists()
 
 
 def test_qemu_holds_no_file_of_another_and_none_of_the_workers(running: Running) -> None:

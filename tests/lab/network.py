@@ -27,16 +27,26 @@ class Page(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Page).serve_forever()
 """
 
+# `ip netns exec` gives a program a /sys of its own, without what is mounted below it.
+_CONTROL_GROUPS = """
+mount -t tmpfs tmpfs /sys/fs/cgroup && cd /sys/fs/cgroup && mkdir unified cpu && mount -t cgroup2 cgroup2 unified
+mount -t cgroup -o cpu cgroup cpu 2>/dev/null || rmdir cpu
+cd "$OLDPWD" && exec "$@"
+"""
+
 
 class HostNetwork:
     """Two namespaces and the wire between them."""
 
-    def __init__(self, folder: Path, *, internet: bool = True) -> None:
+    def __init__(self, folder: Path, *, internet: bool = True, control_groups: bool = False) -> None:
+        """`control_groups`: programs in the host's namespace see the machine's, which are this laboratory's own, too."""
         if os.geteuid() != 0:
             raise RuntimeError("network tests need root: they make namespaces")
         word = secrets.token_hex(3)
         self.host = f"ofs-{word}-host"
         self._internet = f"ofs-{word}-out" if internet else ""
+        self.uplink = f"v{word}h" if internet else ""
+        self._control_groups = control_groups
         self._processes: list[subprocess.Popen[bytes]] = []
         _ip("netns", "add", self.host)
         self.inside("ip", "link", "set", "lo", "up")
@@ -81,7 +91,12 @@ class HostNetwork:
 
     def enter(self) -> tuple[str, ...]:
         """What to put before a command so that it runs in the host's namespace."""
-        return ("ip", "netns", "exec", self.host)
+        inside = ("ip", "netns", "exec", self.host)
+        return (*inside, "sh", "-c", _CONTROL_GROUPS, "sh") if self._control_groups else inside
+
+    def outside(self, folder: Path, *argv: str) -> None:
+        """Run one more server in the internet, for as long as that is there."""
+        self._start(folder, *argv)
 
     def links(self) -> set[str]:
         """The interfaces of the host that the product made."""

@@ -84,13 +84,16 @@ class Standing:
 
 
 @contextmanager
-def standing_host(*, internet: bool = False, **environ: str) -> Iterator[Standing]:
+def standing_host(
+    *, internet: bool = False, control_groups: bool = False, **environ: str
+) -> Iterator[Standing]:
     """A running worker in a namespace of its own, with `environ` beside its usual settings."""
     with ExitStack() as stack:
         folder = stack.enter_context(short_folder())
         broker = stack.enter_context(closing(Broker(folder / "redis")))
         ear = stack.enter_context(closing(PortalsEar(broker)))
-        network = stack.enter_context(closing(HostNetwork(folder, internet=internet)))
+        network = HostNetwork(folder, internet=internet, control_groups=control_groups)
+        stack.enter_context(closing(network))
         portal = f"http+unix:{folder / 'portal.sock'}"
         host = LabHost("rack-1", folder / "host", broker, network, portal_url=portal, **environ)
         stack.enter_context(closing(host))

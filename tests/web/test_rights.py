@@ -75,6 +75,7 @@ RULES: dict[str, Rule] = {
     "machines:hardware": reading(302, 404, 200, 200),
     "machines:hardware-size": change(302, 404, 422, 422),
     "machines:hardware-boot": change(302, 404, 422, 422),
+    "machines:hardware-limits": change(302, 404, 422, 422),
     "machines:disk-add": change(302, 404, 422, 422),
     "machines:disk-grow": change(302, 404, 422, 422),
     "machines:disk-remove": change(302, 404, 302, 302),

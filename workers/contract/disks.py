@@ -12,6 +12,8 @@ from workers.contract.version import Message
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+MOST_IOPS = 10_000_000
+MOST_MIB_PER_SECOND = 1_000_000
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PlaceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
@@ -90,5 +92,5 @@ class DiskSpec(Message):
     slot: int = Field(default=0, ge=0, le=15)
     pool: PlaceName | None = None
     origin: Origin | None = None
-    iops: int | None = Field(default=None, ge=1, le=10_000_000)
-    mib_per_second: int | None = Field(default=None, ge=1, le=1_000_000)
+    iops: int | None = Field(default=None, ge=1, le=MOST_IOPS)
+    mib_per_second: int | None = Field(default=None, ge=1, le=MOST_MIB_PER_SECOND)

@@ -12,6 +12,11 @@ UEFI_FEATURE = "UEFI firmware (package ovmf)"
 TPM_FEATURE = "TPM (package swtpm)"
 """Among a host's missing features: machines that need one of these do not start on it."""
 
+BANDWIDTH_IN_FEATURE = "Bandwidth limits to machines (kernel: sch_tbf)"
+BANDWIDTH_OUT_FEATURE = "Bandwidth limits from machines (kernel: ifb, sch_ingress, cls_u32, act_mirred)"
+CPU_WEIGHT_FEATURE = "Processor shares (cgroup controller cpu)"
+"""Among a host's missing features: what a machine may take of it cannot be limited in this way."""
+
 
 class KvmAnswer(StrEnum):
     """The result of really running a small 64-bit guest under KVM."""

@@ -147,6 +147,10 @@ class PublishedPort(Message):
         return self
 
 
+MOST_MBIT = 30_000
+"""The highest limit of a card in megabits a second: the kernel's token bucket counts bytes a second in 32 bits."""
+
+
 class NicModel(StrEnum):
     """The network card a guest sees: paravirtual, or emulated for guests without a driver."""
 
@@ -170,8 +174,8 @@ class NicSpec(Message):
     model: NicModel = NicModel.VIRTIO
     slot: int = Field(default=0, ge=0, le=7)
     ports: tuple[PublishedPort, ...] = Field(default=(), max_length=64)
-    mbit_in: int | None = Field(default=None, ge=1, le=1_000_000)
-    mbit_out: int | None = Field(default=None, ge=1, le=1_000_000)
+    mbit_in: int | None = Field(default=None, ge=1, le=MOST_MBIT)
+    mbit_out: int | None = Field(default=None, ge=1, le=MOST_MBIT)
 
     @model_validator(mode="after")
     def _the_addresses_are_a_guests(self) -> NicSpec:

@@ -17,6 +17,8 @@ __all__ = [
     "MachineSpec", "NetworkKind", "NetworkSpec", "NicModel", "NicSpec", "Power", "SeedSpec", "StopMode",
 ]  # fmt: skip
 
+LEAST_CPU_WEIGHT, NORMAL_CPU_WEIGHT, MOST_CPU_WEIGHT = 1, 100, 10_000
+
 MachineName = Annotated[str, StringConstraints(min_length=1, max_length=63)]
 
 
@@ -94,7 +96,7 @@ class MachineSpec(Message):
     stop_mode: StopMode = StopMode.ASK
     name: MachineName
     cpus: int = Field(ge=1, le=256)
-    cpu_weight: int = Field(default=100, ge=1, le=10_000)
+    cpu_weight: int = Field(default=NORMAL_CPU_WEIGHT, ge=LEAST_CPU_WEIGHT, le=MOST_CPU_WEIGHT)
     memory_mib: int = Field(ge=64, le=4 * 1024 * 1024)
     memory_most_mib: int | None = Field(default=None, ge=64, le=4 * 1024 * 1024)
     guest: GuestKind = GuestKind.LINUX

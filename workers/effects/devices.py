@@ -13,15 +13,17 @@ from typing import Any
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.spec import DiskBus, DiskSpec, MachineSpec, NicModel, NicSpec
 from workers.effects.launching import choices_for
+from workers.effects.limiting import limit_disk
 from workers.effects.tuning import set_boot_order
 from workers.effects.work import Work
-from workers.host import living, networks, processes
+from workers.host import living, networks, processes, shaping
 from workers.host.left import left_disks
 from workers.host.made import forget_disk, made_disks
 from workers.host.monitor import MonitorError
 from workers.killpoints import reached
 from workers.observation import wanted_disks
 from workers.plan.changes import changes
+from workers.plan.names import tap_name
 from workers.plan.qemu import (
     boot_order,
     disk_device,
@@ -111,11 +113,18 @@ def _plug_disk(work: Work, disk: DiskSpec) -> None:
             _clear_disk(work, disk)
             raise HardwareRefused(exc.detail) from exc
     reached("disk plugged")
-    spec = _living(work)
-    disks = sorted((*(each for each in spec.disks if each.id != disk.id), disk), key=lambda each: each.slot)
-    spec = spec.model_copy(update={"disks": tuple(disks)})
+    # Noted without its limits, which it has not yet: a worker that is killed here sets them when it comes back.
+    spec = _with_disk(work, disk.model_copy(update={"iops": None, "mib_per_second": None}))
     set_boot_order(work, boot_order(spec))
     living.note_living(work.folder, disks=spec.disks)
+    limit_disk(work, disk)
+    living.note_living(work.folder, disks=_with_disk(work, disk).disks)
+
+
+def _with_disk(work: Work, disk: DiskSpec) -> MachineSpec:
+    spec = _living(work)
+    disks = sorted((*(each for each in spec.disks if each.id != disk.id), disk), key=lambda each: each.slot)
+    return spec.model_copy(update={"disks": tuple(disks)})
 
 
 def _pull_disk(work: Work, disk: DiskSpec) -> None:
@@ -163,6 +172,8 @@ def _plug_nic(work: Work, nic: NicSpec) -> None:
                 raise HardwareRefused(exc.detail) from exc
             raise
     reached("card plugged")
+    # Plugged by a worker that was killed, it has the limits of then.
+    shaping.limit_card(tap_name(nic), mbit_in=nic.mbit_in, mbit_out=nic.mbit_out)
     living.note_living(work.folder, nics=spec.nics)
 
 

@@ -16,7 +16,7 @@ from workers.host import memory, processes, saved, wishes
 from workers.host.monitor import MonitorError
 from workers.killpoints import reached
 from workers.observation import settle_ended
-from workers.plan.changes import as_started
+from workers.plan.changes import as_started, limited_as
 from workers.plan.qemu import qemu_argv
 
 
@@ -76,7 +76,7 @@ def wake(work: Work) -> None:
     before = saved.saved(folder)
     if before is None:
         raise WakeFailed("there is no saved memory")
-    then = work.as_it_was(before.spec)
+    then = work.as_it_was(limited_as(before.spec, work.spec))
     launching.fetch_disc(then)
     launching.prepare_network(then)
     try:
@@ -127,7 +127,8 @@ def what_runs(work: Work) -> saved.Saved:
     drives = {key: discs.get(str(record.get(key))) for key in ("disc", "second_disc")}
     spec = spec.model_copy(update=drives)
     argv = tuple(record["argv"])
-    if as_started(spec).to_wire() != record.get("spec_at_start", record["spec"]):
+    at_start = from_wire(MachineSpec, record.get("spec_at_start", record["spec"]))
+    if as_started(limited_as(spec, at_start)) != at_start:  # limits are no part of the command
         choices = launching.choices_for(
             work.host,
             spec,
@@ -135,7 +136,7 @@ def what_runs(work: Work) -> saved.Saved:
             tuple(range(len(spec.nics))),  # they are others at each start
             tpm_fd=0 if spec.tpm else None,
             # It came with a disc and stays when that is taken out.
-            second_drive=from_wire(MachineSpec, record["spec_at_start"]).has_second_drive,
+            second_drive=at_start.has_second_drive,
         )
         argv = qemu_argv(spec, choices)
     argv = tuple(argument for argument in argv if argument not in memory.WAITING)

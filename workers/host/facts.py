@@ -8,10 +8,20 @@ import re
 import shutil
 from pathlib import Path
 
-from workers.contract.host import TPM_FEATURE, UEFI_FEATURE, CpuFacts, HostFacts, HostUsage, KvmProbe
+from workers.contract.host import (
+    CPU_WEIGHT_FEATURE,
+    TPM_FEATURE,
+    UEFI_FEATURE,
+    CpuFacts,
+    HostFacts,
+    HostUsage,
+    KvmProbe,
+)
+from workers.host import cgroups
 from workers.host.commands import PROGRAMS
 from workers.host.firmware import has_uefi
 from workers.host.probe import qemu_version
+from workers.host.shaping import missing_for_limits
 from workers.plan.firmware import SWTPM, UEFI
 
 MIB = 1024 * 1024
@@ -57,19 +67,14 @@ def host_facts(kvm: KvmProbe | None) -> HostFacts:
 
 def missing_features() -> tuple[str, ...]:
     """What would be used if the kernel or the host had it."""
-    controllers = [
-        Path("/sys/fs/cgroup/cgroup.controllers"),
-        Path("/sys/fs/cgroup/unified/cgroup.controllers"),
-    ]
-    cpu_controller = any("cpu" in path.read_text().split() for path in controllers if path.exists())
     wanted = {
         "vhost-net": Path("/dev/vhost-net").exists(),
-        "cgroup v2 CPU controller": cpu_controller,
+        CPU_WEIGHT_FEATURE: cgroups.can_weigh(),
         "systemd": Path("/run/systemd/system").exists(),
         UEFI_FEATURE: all(has_uefi(each) for each in UEFI),
         TPM_FEATURE: shutil.which(SWTPM, path=PROGRAMS) is not None,
     }
-    return tuple(name for name, there in wanted.items() if not there)
+    return (*(name for name, there in wanted.items() if not there), *missing_for_limits())
 
 
 def host_usage(folder: Path) -> HostUsage:

@@ -21,11 +21,11 @@ from workers.config import HostConfig
 from workers.contract.messages import NicFacts
 from workers.contract.networks import FirewallSpec, NetworkSpec, NicModel, NicSpec
 from workers.contract.spec import MachineSpec
-from workers.host import dhcp, firewall, links
+from workers.host import dhcp, firewall, links, shaping
 from workers.host.files import read_json, write_json
 from workers.host.locks import locked
 from workers.killpoints import reached
-from workers.plan.names import bridge_mac, bridge_name, tap_mac, tap_name
+from workers.plan.names import bridge_mac, bridge_name, tap_mac, tap_name, tap_name_of
 from workers.plan.network import PluggedNic, WiredNetwork
 
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
@@ -77,6 +77,7 @@ def unplug(config: HostConfig, machine_id: UUID) -> None:
             return
         _unsettled(config).touch()
         for path in mine:
+            shaping.forget_card(tap_name_of(path.stem))
             path.unlink(missing_ok=True)
         # Networks without a card too: those of a call that was killed or failed half-way.
         used = {path.parent.parent.name for path in cards.keys() - set(mine)}
@@ -88,18 +89,28 @@ def unplug_card(config: HostConfig, nic: NicSpec) -> None:
     """Take one card out of its network, which goes with its last one; the machine's other cards stay."""
     with _lock(config):
         _unsettled(config).touch()
+        shaping.forget_card(tap_name(nic))
         _nic_file(config, nic.network.id, nic.mac).unlink(missing_ok=True)
         _match(config, {nic.network.id})
 
 
 def open_card(nic: NicSpec) -> int:
-    """A new tap for one card, as an open descriptor. Raises LinkError."""
-    return links.open_tap(
-        tap_name(nic),
+    """A new tap for one card, limited as it is wanted, as an open descriptor. Raises LinkError, LimitError."""
+    tap = tap_name(nic)
+    descriptor = links.open_tap(
+        tap,
         bridge=bridge_name(nic.network.id),
         mac=tap_mac(nic),
         virtio_header=nic.model is NicModel.VIRTIO,
     )
+    try:
+        shaping.forget_card(tap)
+        if nic.mbit_in is not None or nic.mbit_out is not None:
+            shaping.limit_card(tap, mbit_in=nic.mbit_in, mbit_out=nic.mbit_out)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def nic_facts(config: HostConfig, spec: MachineSpec) -> tuple[NicFacts, ...]:

@@ -21,6 +21,11 @@ def kill_by_arguments(*wanted: str) -> None:
             os.close(handle)
 
 
+def pids_by_arguments(*wanted: str) -> list[int]:
+    """The processes whose command line has these arguments in a row."""
+    return _pids(wanted)
+
+
 def _pids(wanted: Sequence[str]) -> list[int]:
     row = [argument.encode() for argument in wanted]
     found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workers.contract.spec import DiskBus, DiskSpec, MachineSpec, NicModel, NicSpec
+from workers.contract.spec import NORMAL_CPU_WEIGHT, DiskBus, DiskSpec, MachineSpec, NicModel, NicSpec
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,38 @@ def most_mib(spec: MachineSpec) -> int:
 
 
 def as_started(spec: MachineSpec) -> MachineSpec:
-    """The machine just after its start: all of its memory is in it, until the balloon has taken some."""
-    return spec.model_copy(update={"memory_mib": most_mib(spec)})
+    """The machine just after its start: all of its memory is in it, and only its cards are limited, with their taps."""
+    unlimited = {"iops": None, "mib_per_second": None}
+    return spec.model_copy(
+        update={
+            "memory_mib": most_mib(spec),
+            "cpu_weight": NORMAL_CPU_WEIGHT,
+            "disks": tuple(disk.model_copy(update=unlimited) for disk in spec.disks),
+        }
+    )
+
+
+def is_limited(spec: MachineSpec) -> bool:
+    """Something is to be limited once it runs."""
+    return spec.cpu_weight != NORMAL_CPU_WEIGHT or any(
+        disk.iops or disk.mib_per_second for disk in spec.disks
+    )
+
+
+def limited_as(spec: MachineSpec, wanted: MachineSpec) -> MachineSpec:
+    """The machine with the limits that are wanted, where what they are about is in both."""
+    limits = {disk.id: {"iops": disk.iops, "mib_per_second": disk.mib_per_second} for disk in wanted.disks}
+    pairs = [(nic, card_in(wanted, nic) or nic) for nic in spec.nics]
+    return spec.model_copy(
+        update={
+            "cpu_weight": wanted.cpu_weight,
+            "disks": tuple(disk.model_copy(update=limits.get(disk.id, {})) for disk in spec.disks),
+            "nics": tuple(
+                nic.model_copy(update={"mbit_in": new.mbit_in, "mbit_out": new.mbit_out})
+                for nic, new in pairs
+            ),
+        }
+    )
 
 
 def changes(wanted: MachineSpec, living: MachineSpec, *, ports: bool) -> Changes:

@@ -17,7 +17,12 @@ def bridge_name(network_id: UUID) -> str:
 
 def tap_name(nic: NicSpec) -> str:
     """The tap of a card, after the half of its MAC that is its own."""
-    return "ot" + nic.mac.replace(":", "")[6:]
+    return tap_name_of(nic.mac)
+
+
+def tap_name_of(mac: str) -> str:
+    """The same from the MAC alone, with or without its colons."""
+    return "ot" + mac.replace(":", "")[6:]
 
 
 def tap_mac(nic: NicSpec) -> str:

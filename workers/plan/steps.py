@@ -8,7 +8,7 @@ from uuid import UUID
 from workers.contract.acts import Act, RevertToSnapshot
 from workers.contract.messages import Step
 from workers.contract.spec import MachineSpec, Power, StopMode
-from workers.plan.changes import Changes, most_mib
+from workers.plan.changes import Changes, is_limited, most_mib
 
 ACT_STEPS: dict[str, tuple[Step, ...]] = {
     "reset": (Step.RESET,),
@@ -89,6 +89,7 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
             *((Step.FETCH_DISC,) if spec.disc or spec.second_disc else ()),
             *((Step.PREPARE_NETWORK,) if spec.nics else ()),
             Step.WAKE,
+            *_limits(spec),
         )
     if not runs and found.ended_run is not None and found.ended_run >= spec.run:
         return make_disks
@@ -100,8 +101,14 @@ def _to_match(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
         *((Step.MAKE_SEED,) if found.seed_missing else ()),
         *((Step.PREPARE_NETWORK,) if spec.nics else ()),
         Step.LAUNCH,
+        *_limits(spec),
         *((Step.CHANGE_MEMORY,) if spec.memory_mib < most_mib(spec) else ()),
     )
+
+
+def _limits(spec: MachineSpec) -> tuple[Step, ...]:
+    """A qemu that has just come up is limited by its cards alone."""
+    return (Step.CHANGE_LIMITS,) if is_limited(spec) else ()
 
 
 def _while_running(spec: MachineSpec, found: Found) -> tuple[Step, ...]:
@@ -133,10 +140,11 @@ def _to_go_back(spec: MachineSpec, act: RevertToSnapshot) -> tuple[Step, ...]:
     """The spec is the machine of then, so it is matched only when its disks are of then, too: started afterwards."""
     if spec.power is not Power.RUNNING:
         return (Step.REVERT_TO_SNAPSHOT,)
-    launch = (Step.LAUNCH, *((Step.CHANGE_MEMORY,) if spec.memory_mib < most_mib(spec) else ()))
+    memory = (Step.CHANGE_MEMORY,) if spec.memory_mib < most_mib(spec) else ()
+    launch = (Step.LAUNCH, *_limits(spec), *memory)
     return (
         *((Step.FETCH_DISC,) if spec.disc or spec.second_disc else ()),
         Step.REVERT_TO_SNAPSHOT,
         *((Step.PREPARE_NETWORK,) if spec.nics else ()),
-        *((Step.WAKE,) if act.memory else launch),
+        *((Step.WAKE, *_limits(spec)) if act.memory else launch),
     )

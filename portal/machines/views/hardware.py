@@ -23,6 +23,8 @@ from portal.machines.hardware_forms import (
     SizeForm,
     size_form,
 )
+from portal.machines.limit_forms import LimitsForm
+from portal.machines.limits import host_lacks
 from portal.machines.models import Machine
 from portal.machines.views.acting import act, machine_page, user_of
 from portal.machines.views.firmware import firmware_card
@@ -34,7 +36,7 @@ from workers.contract.spec import GIB, BootFrom, DiskBus, DiskKind, NicModel
 @require_safe
 def machine_hardware(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     """What it has, and a form for each part of it."""
-    return _page(request, selectors.machine_for(user_of(request), machine_id))
+    return hardware_page(request, selectors.machine_for(user_of(request), machine_id))
 
 
 @require_POST
@@ -131,14 +133,18 @@ def _asked(
             form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
         else:
             return redirect("machines:hardware", machine_id=machine_id)
-    return _page(request, machine, **{form_name: form}, grown=of)
+    return hardware_page(request, machine, **{form_name: form}, grown=of)
 
 
-def _page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpResponse:
+def hardware_page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpResponse:
+    """The page with forms as the machine is now, but for those that are `filled_in`."""
     first = FROM_DISC if machine.boot_from == BootFrom.DISC else str(machine.boot_slot)
+    disks = list(machine.disks.order_by("position"))
     context = {
+        "limits_form": LimitsForm(machine=machine, disks=disks, cards=machine.nics.select_related("network")),
+        "lacks": host_lacks(machine),
         "firmware": firmware_card(machine),
-        "disks": list(machine.disks.order_by("position")),
+        "disks": disks,
         "pools": room.usable_pools(machine.host),
         "networks": Network.objects.order_by("name"),
         "size_form": size_form(machine),
