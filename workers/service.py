@@ -24,6 +24,7 @@ from workers.host.facts import host_facts, host_usage
 from workers.host.monitor import MonitorLoop
 from workers.host.pools import pool_facts, sweep
 from workers.host.probe import cached_probe
+from workers.network_check import NetworkCheck
 from workers.observation import observe
 from workers.operations import apply, resume
 from workers.plan.names import MachineFolder
@@ -63,6 +64,7 @@ class HostService:
         self.host.agent_facts = self._guests.facts
         self._watcher = Watcher(self.host, self._guests)
         self.host.on_launch = self._watcher.watch
+        self._networks = NetworkCheck(self.host)
         self._started = int(time.time())
         self._stop = threading.Event()
         self._facts: HostFacts | None = None
@@ -77,6 +79,7 @@ class HostService:
             self._pool.submit(self._resume, message)
         note_boot(self.config.state)
         threading.Thread(target=clear_leftovers, args=(self.host,), name="leftovers", daemon=True).start()
+        self._networks.start()
         self._heart.start()
 
     def close(self) -> None:
@@ -84,6 +87,7 @@ class HostService:
         self._stop.set()
         self._heart.join(5)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._networks.close()
         self._guests.close()
         self._reporter.close()
         self._monitors.close()

@@ -20,7 +20,9 @@ BRIDGE = "ob5b1f2c9e7a34"
 
 
 def test_dnsmasq_serves_its_bridge_only_and_knows_only_its_machines() -> None:
-    files = DnsmasqFiles(hosts=Path("/n/hosts"), leases=Path("/n/leases"), pid=Path("/n/pid"))
+    files = DnsmasqFiles(
+        hosts=Path("/n/hosts"), names=Path("/n/names"), leases=Path("/n/leases"), pid=Path("/n/pid")
+    )
     text = dnsmasq_configuration(PRIVATE, files, user="offshoot-vm", group="offshoot-vm", upstream="")
     assert text.splitlines() == [
         f"interface={BRIDGE}",
@@ -37,9 +39,12 @@ def test_dnsmasq_serves_its_bridge_only_and_knows_only_its_machines() -> None:
         "user=offshoot-vm",
         "group=offshoot-vm",
         "no-hosts",
+        "addn-hosts=/n/names",
+        "dhcp-ignore-names",
         "domain-needed",
         "bogus-priv",
         "quiet-dhcp",
+        "local=/internal/",
     ]
     assert dnsmasq_hosts([NIC]) == "52:54:00:00:00:0a,192.168.57.10\n"
 

@@ -21,6 +21,7 @@ from workers.effects import (
     saving,
     snapshots,
     tuning,
+    wiring,
 )
 from workers.effects.work import Effect
 
@@ -39,6 +40,7 @@ EFFECTS: dict[Step, Effect] = {
     Step.RESIZE_DISKS: resizing.resize_disks,
     Step.CHANGE_DISC: drives.change_disc,
     Step.CHANGE_DEVICES: devices.change_devices,
+    Step.CHANGE_NETWORK: wiring.change_network,
     Step.CHANGE_BOOT: tuning.change_boot,
     Step.CHANGE_MEMORY: tuning.change_memory,
     Step.ASK_GUEST: ending.ask_guest,

@@ -15,12 +15,31 @@ class FirewallError(OffshootError):
     code = ErrorCode.FIREWALL_FAILED
 
 
+_SET: dict[str, str] = {}
+"""What this process has set last, and what the kernel listed then."""
+
+
+def _listing() -> str:
+    tables = f"list table inet {TABLE}\nlist table bridge {TABLE}\n"
+    return run(("nft", "-f", "-"), stdin=tables, seconds=20, check=False).stdout
+
+
 def replace_rules(networks: Sequence[WiredNetwork]) -> None:
     """Put the rules of these networks in the place of those before. Raises FirewallError."""
     try:
-        run(("nft", "-f", "-"), stdin=ruleset(networks), seconds=20)
+        script = ruleset(networks)
+        run(("nft", "-f", "-"), stdin=script, seconds=20)
+        _SET.update(script=script, listing=_listing())
     except OffshootError as exc:
         raise FirewallError(exc.detail) from exc
+
+
+def in_force(networks: Sequence[WiredNetwork]) -> bool:
+    """The kernel has the rules that were set last, and they are those of these networks. One program runs."""
+    if not networks and not _SET:
+        return not _listing()
+    wanted = ruleset(networks)
+    return _SET.get("script") == wanted and _SET.get("listing") == _listing()
 
 
 def rules_of_tap(tap: str) -> str:

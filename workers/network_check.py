@@ -1,0 +1,84 @@
+"""Every thirty seconds all networks are made as they should be, whoever deleted a bridge, flushed rules or killed dnsmasq."""
+
+from __future__ import annotations
+
+import threading
+from uuid import UUID
+
+import structlog
+
+from workers.contract.errors import OffshootError
+from workers.effects.devices import replug_card
+from workers.effects.work import Superseded, Work
+from workers.host import living, networks, processes, wishes
+from workers.host.locks import locked_at_once
+from workers.this_host import Host
+
+log = structlog.get_logger()
+
+
+class NetworkCheck:
+    """The check in a thread of its own. It runs under the networks' lock, so never against a change in flight."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._stop = threading.Event()
+        self._told: set[str] = set()
+        self._thread = threading.Thread(target=self._run, name="network check", daemon=True)
+
+    def start(self) -> None:
+        """Look at once, since anything may have happened while no worker ran, and then again and again."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop looking; what is being put right is finished."""
+        self._stop.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                check_networks(self._host)
+                self._told.clear()
+            except OffshootError as exc:
+                if exc.detail not in self._told:  # said once, not every thirty seconds
+                    self._told.add(exc.detail)
+                    log.warning("networks not put right", code=exc.code.value, detail=exc.detail)
+            except Exception:
+                log.exception("networks not checked")
+            if self._stop.wait(self._host.config.network_check_seconds):
+                return
+
+
+def check_networks(host: Host) -> tuple[str, ...]:
+    """Look at all networks once; what was put right, in words. Raises OffshootError for the first thing that could not be."""
+    found = networks.check(host.config, lambda machine_id: processes.runs(host.folder(machine_id)))
+    righted, troubles = list(found.righted), []
+    for machine_id, mac in found.lost:
+        try:
+            if _plugged_anew(host, machine_id, mac):
+                righted.append(f"card {mac} of {machine_id}")
+        except Superseded:
+            continue  # somebody wants something else of the machine meanwhile
+        except OffshootError as exc:
+            troubles.append(type(exc)(f"the tap of {mac} of machine {machine_id} is gone: {exc.detail}"))
+    if righted:
+        log.warning("networks put right", what=righted)
+    if troubles:
+        raise troubles[0]
+    return tuple(righted)
+
+
+def _plugged_anew(host: Host, machine_id: UUID, mac: str) -> bool:
+    """Give a living machine's card a new tap; False where the machine is busy, or has its tap by now."""
+    folder = host.folder(machine_id)
+    with locked_at_once(folder.apply_lock) as is_mine:
+        wish = wishes.newest_wish(folder)
+        if not is_mine or wish is None or not processes.runs(folder):
+            return False
+        now = living.living(folder)
+        nics = now.spec.nics if now is not None else ()
+        if not any(nic.mac == mac and not networks.has_tap(nic) for nic in nics):
+            return False
+        replug_card(Work(host, wish, folder), mac)
+        return True
