@@ -10,7 +10,7 @@ import structlog
 from workers.contract.errors import OffshootError
 from workers.effects.devices import replug_card
 from workers.effects.work import Superseded, Work
-from workers.host import living, networks, processes, wishes
+from workers.host import living, networks, processes, uplinks, wishes
 from workers.host.locks import locked_at_once
 from workers.this_host import Host
 
@@ -50,10 +50,31 @@ class NetworkCheck:
                 return
 
 
+def make_uplinks_again(host: Host) -> None:
+    """Changes of bridges that a killed worker did not confirm are undone; confirmed bridges that are gone are made again.
+
+    Before machines are taken up again: some are plugged into them. Raises nothing.
+    """
+    for tidy in (uplinks.settle, uplinks.make_again):
+        try:
+            bridges = tidy(host.config)
+        except (OffshootError, OSError) as exc:
+            log.warning("bridges of the host", error=str(exc))
+        else:
+            if bridges:
+                log.warning("bridges of the host", what=tidy.__name__, bridges=bridges)
+
+
 def check_networks(host: Host) -> tuple[str, ...]:
     """Look at all networks once; what was put right, in words. Raises OffshootError for the first thing that could not be."""
+    troubles: list[OffshootError] = []
+    righted: list[str] = []
+    try:
+        righted += [f"bridge {name}" for name in uplinks.make_again(host.config)]
+    except OffshootError as exc:
+        troubles.append(exc)
     found = networks.check(host.config, lambda machine_id: processes.runs(host.folder(machine_id)))
-    righted, troubles = list(found.righted), []
+    righted += found.righted
     for machine_id, mac in found.lost:
         try:
             if _plugged_anew(host, machine_id, mac):

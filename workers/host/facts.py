@@ -8,7 +8,15 @@ import re
 import shutil
 from pathlib import Path
 
-from workers.contract.host import TPM_FEATURE, UEFI_FEATURE, CpuFacts, HostFacts, HostUsage, KvmProbe
+from workers.contract.host import (
+    TPM_FEATURE,
+    UEFI_FEATURE,
+    CpuFacts,
+    HostFacts,
+    HostUsage,
+    InterfaceFacts,
+    KvmProbe,
+)
 from workers.host.commands import PROGRAMS
 from workers.host.firmware import has_uefi
 from workers.host.probe import qemu_version
@@ -44,7 +52,7 @@ def cpu_facts() -> CpuFacts:
     )
 
 
-def host_facts(kvm: KvmProbe | None) -> HostFacts:
+def host_facts(kvm: KvmProbe | None, interfaces: tuple[InterfaceFacts, ...] = ()) -> HostFacts:
     """Everything that changes seldom."""
     return HostFacts(
         cpu=cpu_facts(),
@@ -52,6 +60,7 @@ def host_facts(kvm: KvmProbe | None) -> HostFacts:
         qemu_version=qemu_version(),
         kernel=platform.release(),
         missing_features=missing_features(),
+        interfaces=interfaces,
     )
 
 

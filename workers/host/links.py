@@ -124,6 +124,14 @@ def master_of(name: str) -> str:
         return ""
 
 
+def ports_of(bridge: str) -> tuple[str, ...]:
+    """The interfaces that are plugged into a bridge."""
+    try:
+        return tuple(sorted(path.name for path in (_SYS / bridge / "brif").iterdir()))
+    except OSError:
+        return ()
+
+
 def is_up(name: str) -> bool:
     """Somebody has switched the interface on (IFF_UP of linux/if.h)."""
     flags = _read(name, "flags")

@@ -153,7 +153,7 @@ def check(config: HostConfig, is_living: Callable[[UUID], bool]) -> Found:
     troubles: list[OffshootError] = []
     with _lock(config):
         cards = _cards(config)
-        wired = _networks(config, cards)
+        wired = _networks(cards)
         parts: tuple[Callable[[], None], ...] = (
             partial(_check_bridges, config, wired, righted),
             partial(_check_taps, wired, cards, is_living, righted, lost),
@@ -187,15 +187,15 @@ def _check_bridges(config: HostConfig, wired: Sequence[WiredNetwork], righted: l
 
 def _check_taps(
     wired: Sequence[WiredNetwork],
-    cards: Mapping[Path, Any],
+    cards: Mapping[Path, tuple[dict[str, Any], PluggedNic]],
     is_living: Callable[[UUID], bool],
     righted: list[str],
     lost: list[tuple[UUID, str]],
 ) -> None:
     bridges = {str(each.network.id): bridge_of(each.network) for each in wired}
     living: dict[str, bool] = {}
-    for path, card in cards.items():
-        bridge, machine, tap = bridges.get(path.parent.parent.name), card["machine"], card["tap"]
+    for path, (card, nic) in cards.items():
+        bridge, machine, tap = bridges.get(path.parent.parent.name), card["machine"], nic.tap
         if bridge is None or (links.link_exists(tap) and links.is_port_of(tap, bridge)):
             continue
         if machine not in living:
@@ -203,7 +203,7 @@ def _check_taps(
         if not living[machine]:
             continue
         if not links.link_exists(tap):
-            lost.append((UUID(machine), card["nic"]["mac"] if "nic" in card else card["mac"]))
+            lost.append((UUID(machine), nic.mac))
         elif links.link_exists(bridge):  # one of the host's own that is gone is its administrator's
             links.plug_tap(tap, bridge=bridge)
             righted.append(f"tap {tap}")
@@ -266,19 +266,36 @@ def _dhcp_settings(config: HostConfig, network: NetworkSpec) -> dict[str, Any]:
     }
 
 
-def _cards(config: HostConfig) -> dict[Path, Any]:
-    paths = sorted(config.state.networks.glob("*/nics/*.json"))
-    return {path: card for path in paths if (card := read_json(path)) is not None}
+_READ: dict[Path, tuple[tuple[int, int], dict[str, Any], PluggedNic]] = {}
+"""Cards as they were read last: the check looks at hundreds that did not change. Each change is a new file."""
+
+
+def _cards(config: HostConfig) -> dict[Path, tuple[dict[str, Any], PluggedNic]]:
+    """All cards by their files: as they were written, and as they are plugged in. Call it under the lock."""
+    found = {}
+    for path in sorted(config.state.networks.glob("*/nics/*.json")):
+        stat = path.stat()
+        version = (stat.st_ino, stat.st_mtime_ns)
+        known = _READ.get(path)
+        if known is None or known[0] != version:
+            card = read_json(path)
+            if card is None:
+                continue
+            known = _READ[path] = (version, card, _plugged(card))
+        found[path] = known[1:]
+    for path in [path for path in _READ if path not in found and path.is_relative_to(config.state.networks)]:
+        del _READ[path]
+    return found
 
 
 def _wired(config: HostConfig) -> tuple[WiredNetwork, ...]:
-    return _networks(config, _cards(config))
+    return _networks(_cards(config))
 
 
-def _networks(config: HostConfig, cards: Mapping[Path, Any]) -> tuple[WiredNetwork, ...]:
+def _networks(cards: Mapping[Path, tuple[dict[str, Any], PluggedNic]]) -> tuple[WiredNetwork, ...]:
     nics: dict[Path, list[PluggedNic]] = {}
-    for path, card in cards.items():
-        nics.setdefault(path.parent.parent, []).append(_plugged(card))
+    for path, (_, nic) in cards.items():
+        nics.setdefault(path.parent.parent, []).append(nic)
     networks = []
     for folder, plugged in nics.items():
         raw = read_json(folder / "network.json")

@@ -180,6 +180,18 @@ def _inet_table(networks: Sequence[WiredNetwork]) -> list[str]:
             f"iifname {bridge} ip daddr {gateway} icmp type echo-request accept",
             f"iifname {bridge} drop",
         ]
+        if wired.network.subnet6 is not None:
+            six = wired.network.subnet6
+            if wired.network.kind is NetworkKind.NAT:
+                forward.insert(-3, f"iifname {bridge} ip6 saddr {six} accept")
+                if not wired.network.routed6:
+                    leaving.append(f"ip6 saddr {six} ip6 daddr != {six} oifname != {bridge} masquerade")
+            incoming[-1:-1] = [
+                f"iifname {bridge} icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} accept",
+                f"iifname {bridge} udp sport 546 udp dport 547 accept",
+                f"iifname {bridge} ip6 daddr {wired.network.gateway6} meta l4proto {{ tcp, udp }} th dport 53 accept",
+                f"iifname {bridge} ip6 daddr {wired.network.gateway6} icmpv6 type echo-request accept",
+            ]
         if wired.network.kind is NetworkKind.NAT:
             leaving.append(f"ip saddr {subnet} ip daddr != {subnet} oifname != {bridge} masquerade")
     return [
@@ -210,6 +222,14 @@ def _bridge_table(networks: Sequence[WiredNetwork]) -> list[str]:
                 else "ether type arp accept",
                 "ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept",
                 "udp sport 67 drop",
+                *(
+                    [
+                        "icmpv6 type nd-router-advert drop",
+                        f"ip6 saddr {{ ::, fe80::/10, {nic.address6} }} accept",
+                    ]
+                    if nic.address6
+                    else []
+                ),
                 f"ip saddr {nic.address} accept" if nic.address else "ether type ip accept",
                 "drop",
             ],
