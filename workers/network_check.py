@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from uuid import UUID
 
 import structlog
@@ -13,6 +14,9 @@ from workers.effects.work import Superseded, Work
 from workers.host import living, networks, processes, uplinks, wishes
 from workers.host.locks import locked_at_once
 from workers.this_host import Host
+
+_EARLY_SECONDS = 30.0
+"""How long a worker that is started with its host waits for the host's cards to have their addresses."""
 
 log = structlog.get_logger()
 
@@ -55,6 +59,9 @@ def make_uplinks_again(host: Host) -> None:
 
     Before machines are taken up again: some are plugged into them. Raises nothing.
     """
+    deadline = time.monotonic() + _EARLY_SECONDS
+    while uplinks.is_early(host.config.state) and time.monotonic() < deadline:
+        time.sleep(0.2)
     for tidy in (uplinks.settle, uplinks.make_again):
         try:
             bridges = tidy(host.config)

@@ -207,12 +207,14 @@ def test_a_bridge_that_is_gone_is_made_again_and_one_killed_while_it_goes_stays(
     host.kill()
     # After a reboot the card is as the host's own configuration makes it, and no bridge is there.
     host.network.inside("ip", "link", "del", BRIDGE)
-    host.network.inside("sysctl", "-q", "-w", f"net.ipv6.conf.{CARD}.disable_ipv6=0")
-    for address in before["addresses"]:
-        host.network.inside("ip", "addr", "add", address, "dev", CARD)
     record = host.state.uplinks / f"{BRIDGE}.json"
     record.write_text(record.read_text().replace('"boot":"', '"boot":"another '))
     host.start()
+    host.network.inside("sysctl", "-q", "-w", f"net.ipv6.conf.{CARD}.disable_ipv6=0")
+    for address in before["addresses"]:
+        host.network.inside("ip", "addr", "add", address, "dev", CARD)
+    host.network.inside("ip", "route", "add", "default", "via", Switch.NEIGHBOUR, "metric", "70")
+    host.network.inside("ip", "-6", "route", "add", "default", "via", "2001:db8:7::ff", "metric", "80")
     wait_for("made again", lambda: layout(host, BRIDGE).get("addresses") == before["addresses"], seconds=20)
 
     host.kill()
@@ -226,6 +228,7 @@ def test_a_bridge_that_is_gone_is_made_again_and_one_killed_while_it_goes_stays(
         "it is there again", lambda: layout(host, BRIDGE).get("addresses") == before["addresses"], seconds=20
     )
     assert layout(host, CARD)["addresses"] == []
+    assert any(route.startswith("default via 198") for route in layout(host, BRIDGE)["routes"])
     lone.done(host, RemoveBridge(bridge=BRIDGE))
     assert layout(host, CARD)["addresses"] == before["addresses"]
 

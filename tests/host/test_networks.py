@@ -89,7 +89,7 @@ def quiet(place: Standing) -> MachineSpec:
         _card(QUIET, 10, "still"),
         kernel=WITH_IPV6,
         again="yes",
-        ping=f"{OUTSIDE},{OUTSIDE6},192.168.57.10,192.168.58.11,fd58::11",
+        ping=f"{OUTSIDE},{OUTSIDE6},192.168.57.10,192.168.58.11,fd58::b",
         look=f"a:mouse.quiet.internal,a:db.lab.internal,a:{NAME}",
     )
     _guest(place, _card(QUIET, 11, "mouse"), kernel=WITH_IPV6)
@@ -145,7 +145,7 @@ def test_a_machine_in_an_isolated_network_reaches_its_neighbour_and_nobody_else(
     place: Standing, quiet: MachineSpec
 ) -> None:
     _says(place, quiet, "ping_192.168.58.11", lambda words: words == "yes", seconds=120)
-    _says(place, quiet, "ping_fd58::11", lambda words: words == "yes")
+    _says(place, quiet, "ping_fd58::b", lambda words: words == "yes")
     said = place.host.said(quiet.machine_id)
     assert said["address6"].startswith("fd58::a/")
     assert said["router6"] == ""

@@ -89,6 +89,10 @@ class HostNetwork:
         """What to put before a command so that it runs in the host's namespace."""
         return ("ip", "netns", "exec", self.host)
 
+    def outside(self) -> tuple[str, ...]:
+        """What to put before a command so that it runs on the internet's side."""
+        return ("ip", "netns", "exec", self._internet)
+
     def links(self) -> set[str]:
         """The interfaces of the host that the product made."""
         lines = self.inside("ip", "-o", "link").splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.host.commands import run
@@ -15,7 +16,7 @@ class FirewallError(OffshootError):
     code = ErrorCode.FIREWALL_FAILED
 
 
-_SET: dict[str, str] = {}
+_SET: dict[Path, tuple[str, str]] = {}
 """What this process has set last, and what the kernel listed then."""
 
 
@@ -24,22 +25,28 @@ def _listing() -> str:
     return run(("nft", "-f", "-"), stdin=tables, seconds=20, check=False).stdout
 
 
-def replace_rules(networks: Sequence[WiredNetwork]) -> None:
-    """Put the rules of these networks in the place of those before. Raises FirewallError."""
+def apply(folder: Path, networks: Sequence[WiredNetwork]) -> None:
+    """Put the rules of these networks in the place of those before; `folder` is the networks' in the host's state.
+
+    Call it under the networks' lock. Raises FirewallError.
+    """
     try:
         script = ruleset(networks)
         run(("nft", "-f", "-"), stdin=script, seconds=20)
-        _SET.update(script=script, listing=_listing())
+        _SET[folder] = (script, _listing())
     except OffshootError as exc:
         raise FirewallError(exc.detail) from exc
 
 
-def in_force(networks: Sequence[WiredNetwork]) -> bool:
+apply_whole = apply
+"""The same, whatever the kernel holds of ours now."""
+
+
+def is_in_force(folder: Path, networks: Sequence[WiredNetwork]) -> bool:
     """The kernel has the rules that were set last, and they are those of these networks. One program runs."""
-    if not networks and not _SET:
+    if not networks and folder not in _SET:
         return not _listing()
-    wanted = ruleset(networks)
-    return _SET.get("script") == wanted and _SET.get("listing") == _listing()
+    return _SET.get(folder) == (ruleset(networks), _listing())
 
 
 def rules_of_tap(tap: str) -> str:

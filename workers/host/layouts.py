@@ -74,6 +74,13 @@ def gateways(layout: Layout) -> tuple[str, ...]:
     return tuple(each["gateway"] for each in layout["routes"] if "gateway" in each and "dst" not in each)
 
 
+def lacks(layout: Layout, other: Layout) -> bool:
+    """An address that stays, or a way out, of the other layout is not in this one."""
+    here = {each["local"] for each in layout["addresses"]}
+    there = {each["local"] for each in other["addresses"] if "valid_lft" not in each}
+    return not there <= here or not set(gateways(other)) <= set(gateways(layout))
+
+
 def _address(message: Any) -> dict[str, Any] | None:
     """An address as fields for its addition; None for one that the kernel makes by itself."""
     flags = message.get_attr("IFA_FLAGS") or message["flags"]

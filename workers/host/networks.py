@@ -158,7 +158,7 @@ def check(config: HostConfig, is_living: Callable[[UUID], bool]) -> Found:
             partial(_check_bridges, config, wired, righted),
             partial(_check_taps, wired, cards, is_living, righted, lost),
             partial(_check_forwarding, config, wired, righted),
-            partial(_check_rules, wired, righted),
+            partial(_check_rules, config, wired, righted),
         )
         for tidy in parts:
             try:
@@ -214,9 +214,9 @@ def _check_forwarding(config: HostConfig, wired: Sequence[WiredNetwork], righted
         righted.append("forwarding")
 
 
-def _check_rules(wired: Sequence[WiredNetwork], righted: list[str]) -> None:
-    if not firewall.in_force(wired):
-        firewall.replace_rules(wired)
+def _check_rules(config: HostConfig, wired: Sequence[WiredNetwork], righted: list[str]) -> None:
+    if not firewall.is_in_force(config.state.networks, wired):
+        firewall.apply_whole(config.state.networks, wired)
         righted.append("rules")
 
 
@@ -228,7 +228,7 @@ def _match(config: HostConfig, touched: set[UUID]) -> None:
         _make(config, by_id[network_id])
     forwarding.match(config.state.networks, [each.network for each in wired])
     try:
-        firewall.replace_rules(wired)
+        firewall.apply(config.state.networks, wired)
         reached("rules set")
     finally:  # a bridge that nobody needs does not stay for rules that were refused
         for network_id in touched - by_id.keys():

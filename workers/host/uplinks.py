@@ -23,7 +23,7 @@ from workers.host.boot import boot_id
 from workers.host.commands import spawn
 from workers.host.files import read_json, tail, write_json
 from workers.host.interfaces import why_no_bridge
-from workers.host.layouts import Layout, read_layout
+from workers.host.layouts import Layout, lacks, read_layout
 from workers.host.locks import LockBusy, locked_within
 from workers.host.reaching import Reached, reached_now, reaches_again
 from workers.host.wrapping import unwrap, wrap
@@ -100,6 +100,19 @@ def settle(config: HostConfig) -> tuple[str, ...]:
         if roll_back(config.state, path.stem):
             undone.append(path.stem)
     return tuple(undone)
+
+
+def is_early(state: StateFolder) -> bool:
+    """The host has been started, and a card lacks addresses or ways out that it had: its bridge waits for them."""
+    for bridge, card in made_bridges(state).items():
+        record = _record(state, bridge)
+        if record is None or record["boot"] == boot_id():
+            continue
+        if links.link_exists(bridge) or record.get("taken_back") == boot_id():
+            continue
+        if not links.link_exists(card) or lacks(read_layout(card), record["layout"]):
+            return True
+    return False
 
 
 def make_again(config: HostConfig) -> tuple[str, ...]:
