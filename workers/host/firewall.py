@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,8 +22,10 @@ _SET: dict[Path, tuple[str, str]] = {}
 
 
 def _listing() -> str:
-    tables = f"list table inet {TABLE}\nlist table bridge {TABLE}\n"
-    return run(("nft", "-f", "-"), stdin=tables, seconds=20, check=False).stdout
+    """Our tables as the kernel has them, without those of others."""
+    listed = run(("nft", "-s", "list", "ruleset"), seconds=20, check=False).stdout
+    blocks = re.findall(r"^table .*?^}$", listed, re.MULTILINE | re.DOTALL)
+    return "\n".join(each for each in blocks if each.split()[2] == TABLE)
 
 
 def apply(folder: Path, networks: Sequence[WiredNetwork]) -> None:
