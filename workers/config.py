@@ -40,6 +40,10 @@ class HostConfig:
     dns_upstream: str
     pools: Mapping[str, Path] = field(default_factory=dict)
     backup_places: Mapping[str, Path] = field(default_factory=dict)
+    network_check_seconds: float = 30.0
+    """How often all networks are looked at and put right, and the host's cards are looked at."""
+    bridge_seconds: float = 10.0
+    """How long the broker may take to be reached again after a bridge was made around a card."""
 
 
 def host_config(environ: Mapping[str, str] = os.environ) -> HostConfig:
@@ -78,6 +82,8 @@ def host_config(environ: Mapping[str, str] = os.environ) -> HostConfig:
         dns_upstream=environ.get("OFFSHOOT_DNS_UPSTREAM", ""),
         pools=_places("OFFSHOOT_POOLS", environ),
         backup_places=_places("OFFSHOOT_BACKUP_PLACES", environ),
+        network_check_seconds=_seconds("OFFSHOOT_NETWORK_CHECK_SECONDS", environ, 30.0),
+        bridge_seconds=_seconds("OFFSHOOT_BRIDGE_SECONDS", environ, 10.0),
     )
 
 
@@ -94,6 +100,18 @@ def _places(variable: str, environ: Mapping[str, str]) -> dict[str, Path]:
             raise ConfigError(f"{variable}: {name!r} is there twice")
         places[name] = Path(path)
     return places
+
+
+def _seconds(variable: str, environ: Mapping[str, str], otherwise: float) -> float:
+    """A time of at least a tenth of a second. Raises ConfigError."""
+    raw = environ.get(variable, "")
+    try:
+        seconds = float(raw) if raw else otherwise
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise ConfigError(f"{variable}: {raw!r} must be a number of seconds from 0.1 to 3600")
+    return seconds
 
 
 def host_name(raw: str) -> str:

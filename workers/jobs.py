@@ -22,6 +22,7 @@ from workers.contract.messages import (
 )
 from workers.effects.backup_jobs import delete_backup, verify_backup
 from workers.effects.importing import check_image
+from workers.host import uplinks
 from workers.host.bases import forget_base
 from workers.this_host import Host
 
@@ -34,6 +35,14 @@ JOBS: dict[str, tuple[Step, JobEffect]] = {
     "delete_backup": (Step.DELETE_BACKUP, delete_backup),
     "verify_backup": (Step.VERIFY_BACKUP, verify_backup),
     "forget_base": (Step.FORGET_BASE, lambda host, job, _tell: forget_base(host.config, job.base_id)),
+    "make_bridge": (
+        Step.MAKE_BRIDGE,
+        lambda host, job, _tell: uplinks.make_bridge(host.config, job.interface),
+    ),
+    "remove_bridge": (
+        Step.REMOVE_BRIDGE,
+        lambda host, job, _tell: uplinks.remove_bridge(host.config, job.bridge),
+    ),
 }
 """By the job's kind: its step and its effect."""
 

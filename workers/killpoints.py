@@ -41,11 +41,15 @@ CHANGE_KILL_POINTS = (
     "card pulled",
     "processors weighed",
     "disks limited",
+    "wiring changed",
 )
 """Those on the way of a running machine's changes."""
 
 IMAGE_KILL_POINTS = ("image fetched", "image drafted", "image converted", "image in place")
 """Those on the way of a disk image to a disk."""
+
+UPLINK_POINTS = ("change of a bridge noted", "card in its bridge", "bridge changed", "bridge confirmed")
+"""Those on the way of a bridge around a card of the host."""
 
 SAVING_POINTS = ("stands still", "memory drafted", "memory written", "memory noted")
 WAKING_POINTS = ("qemu spawned", "qemu waits for its memory", "memory read", "memory set aside")

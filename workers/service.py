@@ -11,19 +11,22 @@ import structlog
 from celery import Celery
 
 from workers.config import HostConfig
-from workers.contract.host import HostFacts, KvmAnswer, KvmProbe
+from workers.contract.errors import OffshootError
+from workers.contract.host import HostFacts, InterfaceFacts, KvmAnswer, KvmProbe
 from workers.contract.messages import ApplyMachine, Heartbeat, MachineObserved
 from workers.effects.leftovers import clear_leftovers
 from workers.guests import Guests
-from workers.host import wishes
+from workers.host import uplinks, wishes
 from workers.host.backup_places import place_facts
 from workers.host.blocks import remove_left_copiers
 from workers.host.boot import note_boot
 from workers.host.disks import takes_direct_io
 from workers.host.facts import host_facts, host_usage
+from workers.host.interfaces import interface_facts
 from workers.host.monitor import MonitorLoop
 from workers.host.pools import pool_facts, sweep
 from workers.host.probe import cached_probe
+from workers.network_check import NetworkCheck, make_uplinks_again
 from workers.observation import observe
 from workers.operations import apply, resume
 from workers.plan.names import MachineFolder
@@ -63,20 +66,24 @@ class HostService:
         self.host.agent_facts = self._guests.facts
         self._watcher = Watcher(self.host, self._guests)
         self.host.on_launch = self._watcher.watch
+        self._networks = NetworkCheck(self.host)
         self._started = int(time.time())
         self._stop = threading.Event()
         self._facts: HostFacts | None = None
+        self._cards: tuple[float, tuple[str, ...], tuple[InterfaceFacts, ...]] = (float("-inf"), (), ())
         self._hood: dict[UUID, tuple[float, float]] = {}
         self._recovery: Future[None] | None = None
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Listen to what runs already, take up what was begun, tell the portal of this host."""
+        make_uplinks_again(self.host)
         self._watcher.watch_all()
         for message in resume(self.host):
             self._pool.submit(self._resume, message)
         note_boot(self.config.state)
         threading.Thread(target=clear_leftovers, args=(self.host,), name="leftovers", daemon=True).start()
+        self._networks.start()
         self._heart.start()
 
     def close(self) -> None:
@@ -84,6 +91,7 @@ class HostService:
         self._stop.set()
         self._heart.join(5)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._networks.close()
         self._guests.close()
         self._reporter.close()
         self._monitors.close()
@@ -91,8 +99,9 @@ class HostService:
     def heartbeat(self) -> Heartbeat:
         """This host and its machines, now."""
         probe = self._probe.result() if self._probe.done() else None
-        if self._facts is None or self._facts.kvm != probe:
-            self._facts = host_facts(probe)
+        interfaces = self._interfaces()
+        if self._facts is None or (self._facts.kvm, self._facts.interfaces) != (probe, interfaces):
+            self._facts = host_facts(probe, interfaces)
         return Heartbeat(
             host=self.config.name,
             sequence=self.host.next_sequence(),
@@ -104,6 +113,19 @@ class HostService:
             ),
             machines=tuple(self._observe_machines()),
         )
+
+    def _interfaces(self) -> tuple[InterfaceFacts, ...]:
+        """The host's cards and bridges, looked at as often as its networks are, and when we have made or removed a bridge."""
+        made = tuple(sorted(uplinks.made_bridges(self.config.state)))
+        read_at, known, found = self._cards
+        if time.monotonic() - read_at < self.config.network_check_seconds and known == made:
+            return found
+        try:
+            found = interface_facts(made)
+        except OffshootError as exc:
+            log.warning("interfaces", error=exc.detail)
+        self._cards = (time.monotonic(), made, found)
+        return found
 
     def _run_probe(self) -> KvmProbe:
         config = self.config

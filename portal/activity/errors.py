@@ -59,6 +59,12 @@ WORDS: dict[ErrorCode, ErrorWords] = {
             "or choose another one on the network's page."
         ),
     ),
+    ErrorCode.BRIDGE_REFUSED: ErrorWords(
+        _("The host cannot make or remove that bridge."),
+        _(
+            "Nothing was changed. The reason is in the details below; choose another card or bridge of the host."
+        ),
+    ),
     ErrorCode.BRIDGE_TAKEN_BACK: ErrorWords(
         _("With the bridge the host no longer reached this site, so it went back to how it was."),
         _(

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import clone, create, fifty, memory, pages, start
+from tests.bench import clone, create, fifty, full_check, memory, pages, start, throughput
 from tests.bench.by_hand import shell_in
 from tests.bench.site import running_site
 from tests.bench.table import Row, drawn
@@ -63,6 +63,11 @@ def _measure(rows: list[Row], repeats: int) -> None:
         with _network(folder) as network:
             _say("pages with 1,000 machines")
             rows += pages.measure(folder / "pages", network, rounds=5 if repeats > 3 else 1)
+        with _network(folder) as network:
+            _say("a full check of all networks")
+            rows += full_check.measure(folder / "check", network, repeats)
+        _say("what networks carry")
+        rows += throughput.measure(rounds=5 if repeats > 3 else 1)
         rows += at_rest
 
 

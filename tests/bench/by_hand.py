@@ -149,7 +149,10 @@ class ByHand:
         """dnsmasq's and nft's files, of the product's own making, on the bridge and the tap of this folder."""
         root, [nic] = self._folder.root, _SPEC.nics
         address = _NETWORK.own_subnet[10]
-        files = DnsmasqFiles(root / "dnsmasq.hosts", root / "dnsmasq.leases", root / "dnsmasq.pid")
+        files = DnsmasqFiles(
+            root / "dnsmasq.hosts", root / "dnsmasq.names", root / "dnsmasq.leases", root / "dnsmasq.pid"
+        )
+        files.names.touch()
         files.hosts.write_text(f"{nic.mac},{address}\n")
         group = MACHINE_ACCOUNT
         text = dnsmasq_configuration(_NETWORK, files, user=MACHINE_ACCOUNT, group=group, upstream="")

@@ -83,6 +83,19 @@ def no_slower(figure: str, now: Sequence[float], before: Sequence[float], *, noi
     )
 
 
+def as_much(figure: str, ours: Sequence[float], by_hand: Sequence[float], *, least: float) -> Row:
+    """Two series in megabits a second; the median of ours shall be `least` times that by hand."""
+    ratio = statistics.median(ours) / statistics.median(by_hand)
+    return Row(
+        figure,
+        f"{statistics.median(ours):.0f} Mbit/s",
+        by_hand=f"{statistics.median(by_hand):.0f} Mbit/s",
+        difference=f"{ratio:.2f} times",
+        target=f"at least {least} times",
+        met=_met(ratio >= least),
+    )
+
+
 def count(figure: str, found: int, *, most: int) -> Row:
     """A number of things."""
     return Row(figure, str(found), target=f"at most {most}", met=_met(found <= most))

@@ -34,6 +34,8 @@ class Kernel:
     modules: tuple[str, ...]
     folder: Path
     init: Path = _INIT
+    programs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Programs beside busybox: the path in its package, and the packages that it and its libraries come from."""
 
 
 CLOUD = Kernel("linux-image-cloud-amd64", _MODULES, CACHE)
@@ -46,6 +48,22 @@ WITH_PANIC = Kernel("linux-image-cloud-amd64", (*_MODULES, "pvpanic", "pvpanic-m
 
 WITH_BALLOON = Kernel("linux-image-cloud-amd64", (*_MODULES, "virtio_balloon"), CACHE / "balloon")
 """Gives memory back when its host asks for it."""
+
+WITH_IPV6 = Kernel(
+    "linux-image-cloud-amd64",
+    _MODULES,
+    CACHE / "ipv6",
+    programs=(("usr/sbin/dhcp6c", ("wide-dhcpv6-client", "libfl2")),),
+)
+"""Asks for an IPv6 address by DHCPv6: Debian's static busybox cannot."""
+
+WITH_IPERF = Kernel(
+    "linux-image-cloud-amd64",
+    _MODULES,
+    CACHE / "iperf",
+    programs=(("usr/bin/iperf3", ("iperf3", "libiperf0", "libsctp1")),),
+)
+"""Measures what its network carries."""
 
 OLD_HARDWARE = Kernel("linux-image-amd64", _OLD_MODULES, CACHE / "full")
 """Knows real hardware of old and nothing of virtio: the cloud kernel has neither AHCI nor e1000."""
@@ -80,7 +98,7 @@ def kernel_and_initrd(kernel: Kernel = CLOUD) -> tuple[Path, Path]:
             _fetch_kernel(kernel, image, modules)
         initrd = kernel.folder / f"initrd-{hashlib.sha256(kernel.init.read_bytes()).hexdigest()[:16]}.gz"
         if not initrd.exists():
-            _make_initrd(initrd, modules, kernel.init)
+            _make_initrd(initrd, modules, kernel)
         return image, initrd
 
 
@@ -112,15 +130,17 @@ def _fetch_kernel(kernel: Kernel, image: Path, modules: Path) -> None:
         draft.rename(modules)
 
 
-def _make_initrd(target: Path, modules: Path, init: Path) -> None:
+def _make_initrd(target: Path, modules: Path, kernel: Kernel) -> None:
     with tempfile.TemporaryDirectory(prefix="offshoot-initrd-") as name:
         tree = Path(name)
-        for folder in ("bin", "proc", "sys", "dev", "etc"):
+        for folder in ("bin", "sbin", "proc", "sys", "dev", "etc"):
             (tree / folder).mkdir()
         shutil.copy(_BUSYBOX, tree / "bin" / "busybox")
         (tree / "bin" / "sh").symlink_to("busybox")
         shutil.copytree(modules, tree / "modules")
-        shutil.copy(init, tree / "init")
+        for path, packages in kernel.programs:
+            _add_program(tree, path, packages)
+        shutil.copy(kernel.init, tree / "init")
         (tree / "init").chmod(0o755)
         draft = target.with_suffix(".draft")
         with draft.open("wb") as out:
@@ -128,6 +148,21 @@ def _make_initrd(target: Path, modules: Path, init: Path) -> None:
                 ("sh", "-c", "find . | cpio -o -H newc --quiet | gzip -9"), cwd=tree, stdout=out, check=True
             )
         draft.replace(target)
+
+
+def _add_program(tree: Path, path: str, packages: tuple[str, ...]) -> None:
+    """Lay a program into the guest, with the libraries that it needs (ldd(1))."""
+    with tempfile.TemporaryDirectory(prefix="offshoot-program-") as name:
+        for package in packages:
+            fetched = fetch_package(package, Path(name))
+        program = fetched / path
+        libraries = f"LD_LIBRARY_PATH={fetched}/usr/lib/x86_64-linux-gnu"
+        listed = _run("env", libraries, "ldd", str(program), cwd=Path(name))
+        for library in re.findall(r"(/\S+)(?= \(0x)", listed):
+            folder = "lib64" if "ld-linux" in library else "lib/x86_64-linux-gnu"
+            (tree / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, tree / folder)
+        shutil.copy(program, tree / "sbin")
 
 
 def _run(*argv: str, cwd: Path) -> str:

@@ -61,7 +61,7 @@ def place() -> Iterator[Standing]:
         short_folder() as folder,
         standing_host(internet=True, control_groups=True, OFFSHOOT_BACKUP_PLACES=f"main={folder}") as place,
     ):
-        place.host.network.outside(place.folder, sys.executable, "-c", _SERVERS)
+        place.host.network.serve_outside(place.folder, sys.executable, "-c", _SERVERS)
         yield place
         left += [path.name for path in place.host.state.machines.glob("*/")]
     for name in left:  # of a test that failed; no worker is there any more to see to it

@@ -34,12 +34,18 @@ from workers.contract.messages import (
 )
 from workers.contract.version import Message, from_wire
 
+_PORT = 6390
+
 
 class Broker:
     """A running Redis."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, enter: tuple[str, ...] = (), listens_on: str = "") -> None:
+        """With `listens_on` it is reached at that address too, in the namespace that `enter` goes into."""
         folder.mkdir(exist_ok=True)
+        self._enter = enter
+        self._listen = ("--bind", listens_on, "--protected-mode", "no") if listens_on else ()
+        self.tcp_url = f"redis://{listens_on}:{_PORT}/0" if listens_on else ""
         self._folder = folder
         self.socket = folder / "redis.sock"
         self.url = f"redis+socket://{self.socket}"
@@ -50,9 +56,11 @@ class Broker:
         """Start it (again)."""
         self._process = subprocess.Popen(
             [
+                *self._enter,
                 "redis-server",
                 "--port",
-                "0",
+                str(_PORT) if self._listen else "0",
+                *self._listen,
                 "--unixsocket",
                 str(self.socket),
                 "--save",

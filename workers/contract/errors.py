@@ -17,6 +17,7 @@ class ErrorCode(StrEnum):
     BASE_IN_USE = "base_in_use"
     BRIDGE_FAILED = "bridge_failed"
     BRIDGE_MISSING = "bridge_missing"
+    BRIDGE_REFUSED = "bridge_refused"
     BRIDGE_TAKEN_BACK = "bridge_taken_back"
     COMMAND_FAILED = "command_failed"
     COMMAND_TIMED_OUT = "command_timed_out"

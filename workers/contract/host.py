@@ -79,7 +79,7 @@ class InterfaceFacts(Message):
 
 
 class HostFacts(Message):
-    """What changes seldom; gathered when the worker starts."""
+    """What changes seldom; gathered when the worker starts, its cards and bridges again and again."""
 
     cpu: CpuFacts
     kvm: KvmProbe | None = Field(description="None while the probe is still running")

@@ -94,6 +94,25 @@ def settle_pulled(work: Work) -> bool:
     return True
 
 
+def replug_card(work: Work, mac: str) -> None:
+    """Pull a card whose tap is gone, and plug it in again with a new one; the guest sees a cable that was pulled for a moment.
+
+    Call it under the apply lock. Raises HardwareRefused where the machine has no ports, stands still or does not let go.
+    """
+    now = living.living(work.folder)
+    [*found] = [nic for nic in now.spec.nics if nic.mac == mac] if now is not None else []
+    if now is None or not found:
+        return
+    [nic] = found
+    if not now.ports or nic.model is not NicModel.VIRTIO:
+        raise HardwareRefused(f"the card {mac} can only be plugged in anew when the machine is started again")
+    if processes.status(work.folder, work.host.monitors) != "running":
+        raise HardwareRefused("a machine that stands still lets go of no card")
+    _pull(work, nic_device_id(nic))
+    _clear_nic(work, nic)
+    _plug_nic(work, nic)
+
+
 def _plug_disk(work: Work, disk: DiskSpec) -> None:
     device = disk_device_id(disk)
     if device in _devices(work) and _property(work, device, "serial") != disk_serial(disk):

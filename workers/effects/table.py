@@ -22,6 +22,7 @@ from workers.effects import (
     saving,
     snapshots,
     tuning,
+    wiring,
 )
 from workers.effects.work import Effect
 
@@ -41,6 +42,7 @@ EFFECTS: dict[Step, Effect] = {
     Step.CHANGE_DISC: drives.change_disc,
     Step.CHANGE_DEVICES: devices.change_devices,
     Step.CHANGE_LIMITS: limiting.change_limits,
+    Step.CHANGE_NETWORK: wiring.change_network,
     Step.CHANGE_BOOT: tuning.change_boot,
     Step.CHANGE_MEMORY: tuning.change_memory,
     Step.ASK_GUEST: ending.ask_guest,

@@ -12,7 +12,15 @@ from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.spec import NetworkSpec
 from workers.host.commands import spawn
 from workers.host.files import tail, write_text
-from workers.plan.network import DnsmasqFiles, PluggedNic, dnsmasq_configuration, dnsmasq_hosts
+from workers.host.links import index_of
+from workers.plan.names import bridge_name
+from workers.plan.network import (
+    DnsmasqFiles,
+    PluggedNic,
+    dnsmasq_configuration,
+    dnsmasq_hosts,
+    dnsmasq_names,
+)
 
 DNSMASQ = "dnsmasq"
 
@@ -27,13 +35,12 @@ def ensure_dnsmasq(
     network: NetworkSpec, nics: Sequence[PluggedNic], *, folder: Path, user: str, group: str, upstream: str
 ) -> None:
     """dnsmasq runs with these leases. A running one is told to read them anew; where none runs one is started."""
-    files = DnsmasqFiles(
-        hosts=folder / "dnsmasq.hosts", leases=folder / "dnsmasq.leases", pid=folder / "dnsmasq.pid"
-    )
+    files = _files(folder)
     configuration_path = folder / "dnsmasq.conf"
     write_text(files.hosts, dnsmasq_hosts(nics), mode=0o644)
-    configuration = dnsmasq_configuration(network, files, user=user, group=group, upstream=upstream)
-    changed = not configuration_path.exists() or configuration_path.read_text() != configuration
+    write_text(files.names, dnsmasq_names(network, nics), mode=0o644)
+    configuration = _configuration(network, folder, user=user, group=group, upstream=upstream)
+    changed = _text(configuration_path) != configuration
     pid = running_dnsmasq(folder)
     outlived = _outlived(folder, nics)
     if pid is not None and not changed and not outlived:
@@ -57,16 +64,59 @@ def ensure_dnsmasq(
         time.sleep(0.005)
 
 
+def serves(
+    network: NetworkSpec, nics: Sequence[PluggedNic], *, folder: Path, user: str, group: str, upstream: str
+) -> bool:
+    """dnsmasq runs as ensure_dnsmasq leaves it. Cheap."""
+    files = _files(folder)
+    configuration = _configuration(network, folder, user=user, group=group, upstream=upstream)
+    return (
+        running_dnsmasq(folder) is not None
+        and _text(folder / "dnsmasq.conf") == configuration
+        and _text(files.hosts) == dnsmasq_hosts(nics)
+        and _text(files.names) == dnsmasq_names(network, nics)
+    )
+
+
+def _files(folder: Path) -> DnsmasqFiles:
+    return DnsmasqFiles(
+        hosts=folder / "dnsmasq.hosts",
+        names=folder / "dnsmasq.names",
+        leases=folder / "dnsmasq.leases",
+        pid=folder / "dnsmasq.pid",
+    )
+
+
+def _configuration(network: NetworkSpec, folder: Path, *, user: str, group: str, upstream: str) -> str:
+    """With the bridge's number in it: dnsmasq is bound to a bridge that is made anew, and deaf, until it is started anew."""
+    text = dnsmasq_configuration(network, _files(folder), user=user, group=group, upstream=upstream)
+    return f"# for interface {index_of(bridge_name(network.id))}\n{text}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+
+
 def _outlived(folder: Path, nics: Sequence[PluggedNic]) -> set[str]:
-    """MACs of cards that are gone, whose leases would keep dnsmasq from giving their addresses to the cards that have them now."""
+    """Addresses whose leases would keep dnsmasq from giving them to the cards that have them now: their cards are gone."""
     owners = {str(nic.address): nic.mac for nic in nics}
     leases = leased_addresses(folder).items()
-    return {mac for mac, address in leases if owners.get(address, mac) != mac}
+    four = {address for mac, address in leases if owners.get(address, mac) != mac}
+    return four | (_leased6(folder) - {str(nic.address6) for nic in nics})
 
 
-def _forget_leases(leases: Path, macs: set[str]) -> None:
+def _leased6(folder: Path) -> set[str]:
+    """A lease of DHCPv6 names no MAC, but every card has its address to itself for as long as it is in the network."""
+    lines = _text(folder / "dnsmasq.leases").splitlines()
+    return {parts[2] for line in lines if len(parts := line.split()) >= 3 and ":" in parts[2]}
+
+
+def _forget_leases(leases: Path, addresses: set[str]) -> None:
     lines = leases.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if len(line.split()) < 2 or line.split()[1] not in macs]
+    kept = [line for line in lines if len(line.split()) < 3 or line.split()[2] not in addresses]
     write_text(leases, "".join(kept), mode=0o644)
 
 
@@ -103,10 +153,10 @@ def running_dnsmasq(folder: Path) -> int | None:
 
 
 def leased_addresses(folder: Path) -> dict[str, str]:
-    """MAC to address of the leases that dnsmasq has given out (dnsmasq(8): expiry, MAC, address, name, client id)."""
+    """MAC to IPv4 address of the leases that dnsmasq has given out (dnsmasq(8): expiry, MAC, address, name, client id)."""
     try:
         lines = (folder / "dnsmasq.leases").read_text().splitlines()
     except FileNotFoundError:
         return {}
     fields = (line.split() for line in lines)
-    return {parts[1]: parts[2] for parts in fields if len(parts) >= 3}
+    return {parts[1]: parts[2] for parts in fields if len(parts) >= 3 and ":" not in parts[2]}

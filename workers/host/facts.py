@@ -15,6 +15,7 @@ from workers.contract.host import (
     CpuFacts,
     HostFacts,
     HostUsage,
+    InterfaceFacts,
     KvmProbe,
 )
 from workers.host import cgroups
@@ -54,7 +55,7 @@ def cpu_facts() -> CpuFacts:
     )
 
 
-def host_facts(kvm: KvmProbe | None) -> HostFacts:
+def host_facts(kvm: KvmProbe | None, interfaces: tuple[InterfaceFacts, ...] = ()) -> HostFacts:
     """Everything that changes seldom."""
     return HostFacts(
         cpu=cpu_facts(),
@@ -62,6 +63,7 @@ def host_facts(kvm: KvmProbe | None) -> HostFacts:
         qemu_version=qemu_version(),
         kernel=platform.release(),
         missing_features=missing_features(),
+        interfaces=interfaces,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.host.commands import run
@@ -15,12 +17,39 @@ class FirewallError(OffshootError):
     code = ErrorCode.FIREWALL_FAILED
 
 
-def replace_rules(networks: Sequence[WiredNetwork]) -> None:
-    """Put the rules of these networks in the place of those before. Raises FirewallError."""
+_SET: dict[Path, tuple[str, str]] = {}
+"""What this process has set last, and what the kernel listed then."""
+
+
+def _listing() -> str:
+    """Our tables as the kernel has them, without those of others."""
+    listed = run(("nft", "-s", "list", "ruleset"), seconds=20, check=False).stdout
+    blocks = re.findall(r"^table .*?^}$", listed, re.MULTILINE | re.DOTALL)
+    return "\n".join(each for each in blocks if each.split()[2] == TABLE)
+
+
+def apply(folder: Path, networks: Sequence[WiredNetwork]) -> None:
+    """Put the rules of these networks in the place of those before; `folder` is the networks' in the host's state.
+
+    Call it under the networks' lock. Raises FirewallError.
+    """
     try:
-        run(("nft", "-f", "-"), stdin=ruleset(networks), seconds=20)
+        script = ruleset(networks)
+        run(("nft", "-f", "-"), stdin=script, seconds=20)
+        _SET[folder] = (script, _listing())
     except OffshootError as exc:
         raise FirewallError(exc.detail) from exc
+
+
+apply_whole = apply
+"""The same, whatever the kernel holds of ours now."""
+
+
+def is_in_force(folder: Path, networks: Sequence[WiredNetwork]) -> bool:
+    """The kernel has the rules that were set last, and they are those of these networks. One program runs."""
+    if not networks and folder not in _SET:
+        return not _listing()
+    return _SET.get(folder) == (ruleset(networks), _listing())
 
 
 def rules_of_tap(tap: str) -> str:

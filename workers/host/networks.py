@@ -10,30 +10,37 @@ import grp
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from ipaddress import IPv4Address, IPv4Interface
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from workers.config import HostConfig
+from workers.contract.errors import OffshootError
 from workers.contract.messages import NicFacts
-from workers.contract.networks import FirewallSpec, NetworkSpec, NicModel, NicSpec
+from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, NicModel, NicSpec
 from workers.contract.spec import MachineSpec
-from workers.host import dhcp, firewall, links, shaping
+from workers.host import dhcp, firewall, forwarding, links, shaping
 from workers.host.files import read_json, write_json
 from workers.host.locks import locked
 from workers.killpoints import reached
-from workers.plan.names import bridge_mac, bridge_name, tap_mac, tap_name, tap_name_of
+from workers.plan.names import bridge_mac, bridge_name, bridge_of, tap_mac, tap_name, tap_name_of
 from workers.plan.network import PluggedNic, WiredNetwork
-
-_FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def plug(config: HostConfig, spec: MachineSpec) -> None:
-    """Bridge, DHCP, DNS, NAT and anti-spoofing rules for all cards of the machine; idempotent."""
+    """Bridge, DHCP, DNS, NAT and the rules for all cards of the machine; idempotent.
+
+    Raises LinkError with code BRIDGE_MISSING, before anything is changed, where a bridge of the host's own is not there.
+    """
     with _lock(config):
+        for nic in spec.nics:
+            if nic.network.bridge is not None:
+                links.require_bridge(nic.network.bridge)
         _unsettled(config).touch()
         for network in {nic.network.id: nic.network for nic in spec.nics}.values():
             folder = config.state.network(network.id)
@@ -96,10 +103,12 @@ def unplug_card(config: HostConfig, nic: NicSpec) -> None:
 
 def open_card(nic: NicSpec) -> int:
     """A new tap for one card, limited as it is wanted, as an open descriptor. Raises LinkError, LimitError."""
+    if nic.network.bridge is not None:
+        links.require_bridge(nic.network.bridge)
     tap = tap_name(nic)
     descriptor = links.open_tap(
         tap,
-        bridge=bridge_name(nic.network.id),
+        bridge=bridge_of(nic.network),
         mac=tap_mac(nic),
         virtio_header=nic.model is NicModel.VIRTIO,
     )
@@ -113,6 +122,11 @@ def open_card(nic: NicSpec) -> int:
     return descriptor
 
 
+def has_tap(nic: NicSpec) -> bool:
+    """The card's tap is there: its qemu has an open cable."""
+    return links.link_exists(tap_name(nic))
+
+
 def nic_facts(config: HostConfig, spec: MachineSpec) -> tuple[NicFacts, ...]:
     """The machine's cards as they are on this host."""
     facts = []
@@ -122,7 +136,7 @@ def nic_facts(config: HostConfig, spec: MachineSpec) -> tuple[NicFacts, ...]:
         facts.append(
             NicFacts(
                 mac=nic.mac,
-                bridge=bridge_name(nic.network.id),
+                bridge=bridge_of(nic.network),
                 tap=tap if links.link_exists(tap) else "",
                 leased_address=leases.get(nic.mac),
             )
@@ -130,26 +144,102 @@ def nic_facts(config: HostConfig, spec: MachineSpec) -> tuple[NicFacts, ...]:
     return tuple(facts)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a check found. `righted` is what was put right, in words; `lost` are machines' cards without a tap."""
+
+    righted: tuple[str, ...] = ()
+    lost: tuple[tuple[UUID, str], ...] = ()
+    """Machine and MAC: a tap that is gone cannot be given to its qemu again without pulling the card."""
+
+
+def check(config: HostConfig, is_living: Callable[[UUID], bool]) -> Found:
+    """Everything of all networks is as it should be, or is made so: bridges, ports, dnsmasq, forwarding, rules.
+
+    Where all is well it runs one program, the listing of the rules. Raises LinkError, DhcpError, FirewallError; the rest
+    is put right all the same. `is_living`: a qemu of this machine runs, so that each of its cards has a tap.
+    """
+    righted: list[str] = []
+    lost: list[tuple[UUID, str]] = []
+    troubles: list[OffshootError] = []
+    with _lock(config):
+        cards = _cards(config)
+        wired = _networks(cards)
+        parts: tuple[Callable[[], None], ...] = (
+            partial(_check_bridges, config, wired, righted),
+            partial(_check_taps, wired, cards, is_living, righted, lost),
+            partial(_check_forwarding, config, wired, righted),
+            partial(_check_rules, config, wired, righted),
+        )
+        for tidy in parts:
+            try:
+                tidy()
+            except OffshootError as exc:
+                troubles.append(exc)
+    if troubles:
+        raise troubles[0]
+    return Found(tuple(righted), tuple(lost))
+
+
+def _check_bridges(config: HostConfig, wired: Sequence[WiredNetwork], righted: list[str]) -> None:
+    present = links.all_addresses()
+    for each in wired:
+        network = each.network
+        if network.kind is NetworkKind.BRIDGED:
+            continue
+        name, gateways = bridge_name(network.id), [each for each in _gateways(network) if each is not None]
+        right = links.bridge_is_right(
+            name, mac=bridge_mac(network.id), addresses=gateways, present=present
+        ) and dhcp.serves(network, each.nics, **_dhcp_settings(config, network))
+        if not right:
+            _make(config, each)
+            righted.append(f"bridge and dnsmasq of {network.id}")
+
+
+def _check_taps(
+    wired: Sequence[WiredNetwork],
+    cards: Mapping[Path, tuple[dict[str, Any], PluggedNic]],
+    is_living: Callable[[UUID], bool],
+    righted: list[str],
+    lost: list[tuple[UUID, str]],
+) -> None:
+    bridges = {str(each.network.id): bridge_of(each.network) for each in wired}
+    living: dict[str, bool] = {}
+    for path, (card, nic) in cards.items():
+        bridge, machine, tap = bridges.get(path.parent.parent.name), card["machine"], nic.tap
+        if bridge is None or (links.link_exists(tap) and links.is_port_of(tap, bridge)):
+            continue
+        if machine not in living:
+            living[machine] = is_living(UUID(machine))
+        if not living[machine]:
+            continue
+        if not links.link_exists(tap):
+            lost.append((UUID(machine), nic.mac))
+        elif links.link_exists(bridge):  # one of the host's own that is gone is its administrator's
+            links.plug_tap(tap, bridge=bridge)
+            righted.append(f"tap {tap}")
+
+
+def _check_forwarding(config: HostConfig, wired: Sequence[WiredNetwork], righted: list[str]) -> None:
+    if forwarding.match(config.state.networks, [each.network for each in wired]):
+        righted.append("forwarding")
+
+
+def _check_rules(config: HostConfig, wired: Sequence[WiredNetwork], righted: list[str]) -> None:
+    if not firewall.is_in_force(config.state.networks, wired):
+        firewall.apply_whole(config.state.networks, wired)
+        righted.append("rules")
+
+
 def _match(config: HostConfig, touched: set[UUID]) -> None:
     """Make the host match the files: first what is needed, then the rules, then what is no longer needed."""
     wired = _wired(config)
     by_id = {network.network.id: network for network in wired}
     for network_id in touched & by_id.keys():
-        network, nics = by_id[network_id].network, by_id[network_id].nics
-        address = IPv4Interface(f"{network.gateway}/{network.own_subnet.prefixlen}")
-        links.ensure_bridge(bridge_name(network_id), mac=bridge_mac(network_id), address=address)
-        reached("bridge made")
-        dhcp.ensure_dnsmasq(
-            network,
-            nics,
-            folder=config.state.network(network_id),
-            user=config.machine_user,
-            group=grp.getgrgid(config.gid).gr_name,
-            upstream=config.dns_upstream,
-        )
-    _forward(config, wanted=bool(wired))
+        _make(config, by_id[network_id])
+    forwarding.match(config.state.networks, [each.network for each in wired])
     try:
-        firewall.replace_rules(wired)
+        firewall.apply(config.state.networks, wired)
         reached("rules set")
     finally:  # a bridge that nobody needs does not stay for rules that were refused
         for network_id in touched - by_id.keys():
@@ -160,15 +250,69 @@ def _match(config: HostConfig, touched: set[UUID]) -> None:
     _unsettled(config).unlink(missing_ok=True)
 
 
+def _make(config: HostConfig, wired: WiredNetwork) -> None:
+    """The network's bridge and its dnsmasq; a bridged one has neither of us."""
+    network = wired.network
+    if network.kind is NetworkKind.BRIDGED:
+        return
+    four, six = _gateways(network)
+    links.ensure_bridge(bridge_name(network.id), mac=bridge_mac(network.id), address=four, address6=six)
+    reached("bridge made")
+    dhcp.ensure_dnsmasq(network, wired.nics, **_dhcp_settings(config, network))
+
+
+def _gateways(network: NetworkSpec) -> tuple[IPv4Interface, IPv6Interface | None]:
+    four = IPv4Interface(f"{network.gateway}/{network.own_subnet.prefixlen}")
+    if network.subnet6 is None:
+        return four, None
+    return four, IPv6Interface(f"{network.gateway6}/{network.subnet6.prefixlen}")
+
+
+def _dhcp_settings(config: HostConfig, network: NetworkSpec) -> dict[str, Any]:
+    return {
+        "folder": config.state.network(network.id),
+        "user": config.machine_user,
+        "group": grp.getgrgid(config.gid).gr_name,
+        "upstream": config.dns_upstream,
+    }
+
+
+_READ: dict[Path, tuple[tuple[int, int], dict[str, Any], PluggedNic]] = {}
+"""Cards as they were read last: the check looks at hundreds that did not change. Each change is a new file."""
+
+
+def _cards(config: HostConfig) -> dict[Path, tuple[dict[str, Any], PluggedNic]]:
+    """All cards by their files: as they were written, and as they are plugged in. Call it under the lock."""
+    found = {}
+    for path in sorted(config.state.networks.glob("*/nics/*.json")):
+        stat = path.stat()
+        version = (stat.st_ino, stat.st_mtime_ns)
+        known = _READ.get(path)
+        if known is None or known[0] != version:
+            card = read_json(path)
+            if card is None:
+                continue
+            known = _READ[path] = (version, card, _plugged(card))
+        found[path] = known[1:]
+    for path in [path for path in _READ if path not in found and path.is_relative_to(config.state.networks)]:
+        del _READ[path]
+    return found
+
+
 def _wired(config: HostConfig) -> tuple[WiredNetwork, ...]:
+    return _networks(_cards(config))
+
+
+def _networks(cards: Mapping[Path, tuple[dict[str, Any], PluggedNic]]) -> tuple[WiredNetwork, ...]:
+    nics: dict[Path, list[PluggedNic]] = {}
+    for path, (_, nic) in cards.items():
+        nics.setdefault(path.parent.parent, []).append(nic)
     networks = []
-    for folder in sorted(config.state.networks.glob("*/")):
-        cards = [card for path in sorted(folder.glob("nics/*.json")) if (card := read_json(path)) is not None]
+    for folder, plugged in nics.items():
         raw = read_json(folder / "network.json")
-        if raw is None or not cards:
-            continue
-        nics = tuple(_plugged(card) for card in cards)
-        networks.append(WiredNetwork(NetworkSpec.model_validate_json(json.dumps(raw)), nics))
+        if raw is not None:
+            network = NetworkSpec.model_validate_json(json.dumps(raw))
+            networks.append(WiredNetwork(network, tuple(plugged)))
     return tuple(networks)
 
 
@@ -186,18 +330,6 @@ def _plugged(card: dict[str, Any]) -> PluggedNic:
         ports=nic.ports,
         firewall=FirewallSpec.model_validate_json(json.dumps(may_pass)) if may_pass else None,
     )
-
-
-def _forward(config: HostConfig, *, wanted: bool) -> None:
-    """Switch forwarding on with the first network and, where we did so, off again with the last."""
-    marker = config.state.networks / "forwarding-was-off"
-    on = _FORWARDING.read_text().strip() == "1"
-    if wanted and not on:
-        marker.touch()
-        _FORWARDING.write_text("1")
-    if not wanted and marker.exists():
-        _FORWARDING.write_text("0")
-        marker.unlink()
 
 
 def _unsettled(config: HostConfig) -> Path:

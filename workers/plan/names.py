@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
 from workers.contract.disks import DiskKind
+from workers.contract.networks import NetworkSpec
 from workers.contract.spec import Firmware, NicSpec
 
 
 def bridge_name(network_id: UUID) -> str:
     """The bridge of a network; at most 15 characters (Linux: IFNAMSIZ less the final NUL)."""
     return f"ob{network_id.hex[:12]}"
+
+
+def bridge_of(network: NetworkSpec) -> str:
+    """Where the taps of a network's machines are plugged in: a bridge of ours, or the host's own."""
+    return network.bridge or bridge_name(network.id)
+
+
+def is_ours(link: str) -> bool:
+    """A bridge or tap that we made for machines, or what slows one; no bridge of the host's own."""
+    return re.fullmatch(r"ob[0-9a-f]{12}|ot[0-9a-f]{6}(-out)?", link) is not None
+
+
+def bridge_around(card: str) -> str:
+    """The bridge that is made around a card of the host; at most 15 characters, the same each time."""
+    name = f"br-{card}"
+    return name if len(name) <= 15 else f"br-{sha256(card.encode()).hexdigest()[:10]}"
 
 
 def tap_name(nic: NicSpec) -> str:
@@ -232,6 +251,11 @@ class StateFolder:
     def networks(self) -> Path:
         """One folder a network."""
         return self.root / "networks"
+
+    @property
+    def uplinks(self) -> Path:
+        """The bridges that we made around cards of the host, and what is being changed about them."""
+        return self.root / "uplinks"
 
     @property
     def boot_file(self) -> Path:

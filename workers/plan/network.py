@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from workers.contract.networks import FirewallSpec, NetworkSpec, PublishedPort
+from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, PublishedPort
 from workers.plan.names import bridge_name
 
 TABLE = "offshoot"
 LEASE_SECONDS = 12 * 3600
+LEASE6_SECONDS = 300
+"""Shorter: a lease of DHCPv6 belongs to the system that took it, and the next one on the same card has to wait for its end."""
+DOMAIN = "internal"
+"""What networks' domains are below: reserved for private use (ICANN, 2024), never asked of anybody else."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class DnsmasqFiles:
     """Where dnsmasq finds and keeps its files."""
 
     hosts: Path
+    names: Path
     leases: Path
     pid: Path
 
@@ -55,8 +60,10 @@ def dnsmasq_configuration(
 ) -> str:
     """dnsmasq on the bridge and nowhere else; MACs that are not in the host file get no answer.
 
-    `upstream` is the address of the DNS server to ask, or empty for what the host itself uses.
+    `upstream` is the address of the DNS server to ask, or empty for what the host itself uses. An isolated network asks
+    none, and its machines are told of no way out. Names come from our files alone: what a guest calls itself is ignored.
     """
+    isolated = network.kind is NetworkKind.ISOLATED
     lines = [
         f"interface={bridge_name(network.id)}",
         "except-interface=lo",
@@ -72,18 +79,63 @@ def dnsmasq_configuration(
         f"user={user}",
         f"group={group}",
         "no-hosts",
+        f"addn-hosts={files.names}",
+        "dhcp-ignore-names",
         "domain-needed",
         "bogus-priv",
         "quiet-dhcp",
+        f"local=/{DOMAIN}/",
     ]
-    if upstream:
+    if network.domain:
+        lines.append(f"domain={network.domain}.{DOMAIN}")
+    if network.subnet6 is not None:
+        lines += _six(network, isolated=isolated)
+    if isolated:
+        # An empty option is left out of the answers (dnsmasq(8)); "/#/" is every name that the files don't know.
+        lines += ["dhcp-option=option:router", "no-resolv", "local=/#/"]
+    elif upstream:
         lines += ["no-resolv", f"server={upstream}"]
     return "\n".join(lines) + "\n"
 
 
+def _six(network: NetworkSpec, *, isolated: bool) -> list[str]:
+    """Router advertisements that send machines to DHCPv6 (M flag), which gives each card its one address."""
+    subnet6 = network.subnet6
+    if subnet6 is None:
+        return []
+    lines = [
+        f"listen-address={network.gateway6}",
+        f"dhcp-range={subnet6.network_address},static,{subnet6.prefixlen},{LEASE6_SECONDS}",
+        "enable-ra",
+        "quiet-dhcp6",
+        "quiet-ra",
+        f"dhcp-option=option6:dns-server,[{network.gateway6}]",
+    ]
+    if network.domain:
+        lines.append(f"dhcp-option=option6:domain-search,{network.domain}.{DOMAIN}")
+    if isolated:  # every 600 s, with a lifetime of 0 as a router: the subnet is told, and no way out
+        lines.append(f"ra-param={bridge_name(network.id)},600,0")
+    return lines
+
+
 def dnsmasq_hosts(nics: Sequence[PluggedNic]) -> str:
     """The fixed leases: one line a card."""
-    return "".join(f"{nic.mac},{nic.address}\n" for nic in sorted(nics, key=lambda nic: nic.mac))
+    lines = []
+    for nic in sorted(nics, key=lambda nic: nic.mac):
+        fields = [nic.mac, f"[{nic.address6}]" if nic.address6 else "", str(nic.address), nic.host_name]
+        lines.append(",".join(filter(None, fields)) + "\n")
+    return "".join(lines)
+
+
+def dnsmasq_names(network: NetworkSpec, nics: Sequence[PluggedNic]) -> str:
+    """The names of the network's machines as a hosts file, so that they are found before they have a lease, and backwards."""
+    lines = []
+    for nic in sorted(nics, key=lambda nic: nic.mac):
+        if nic.host_name:
+            whole = [f"{nic.host_name}.{network.domain}.{DOMAIN}"] if network.domain else []
+            names = " ".join([*whole, nic.host_name])
+            lines += [f"{address} {names}\n" for address in (nic.address, nic.address6) if address]
+    return "".join(lines)
 
 
 def ruleset(networks: Sequence[WiredNetwork]) -> str:
@@ -104,12 +156,18 @@ def _inet_table(networks: Sequence[WiredNetwork]) -> list[str]:
     forward, incoming, leaving = [], [], []
     bridges = ", ".join(f'"{bridge_name(wired.network.id)}"' for wired in networks)
     for wired in networks:
+        if wired.network.kind is NetworkKind.BRIDGED:
+            continue
         bridge, subnet = f'"{bridge_name(wired.network.id)}"', wired.network.own_subnet
         gateway = wired.network.gateway
         forward += [
             f"iifname {bridge} oifname {bridge} accept",
             f"iifname {bridge} oifname {{ {bridges} }} drop",
-            f"iifname {bridge} ip saddr {subnet} accept",
+            *(
+                [f"iifname {bridge} ip saddr {subnet} accept"]
+                if wired.network.kind is NetworkKind.NAT
+                else []
+            ),
             f"iifname {bridge} drop",
             f"oifname {bridge} ct state established,related accept",
             f"oifname {bridge} drop",
@@ -122,7 +180,20 @@ def _inet_table(networks: Sequence[WiredNetwork]) -> list[str]:
             f"iifname {bridge} ip daddr {gateway} icmp type echo-request accept",
             f"iifname {bridge} drop",
         ]
-        leaving.append(f"ip saddr {subnet} ip daddr != {subnet} oifname != {bridge} masquerade")
+        if wired.network.subnet6 is not None:
+            six = wired.network.subnet6
+            if wired.network.kind is NetworkKind.NAT:
+                forward.insert(-3, f"iifname {bridge} ip6 saddr {six} accept")
+                if not wired.network.routed6:
+                    leaving.append(f"ip6 saddr {six} ip6 daddr != {six} oifname != {bridge} masquerade")
+            incoming[-1:-1] = [
+                f"iifname {bridge} icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} accept",
+                f"iifname {bridge} udp sport 546 udp dport 547 accept",
+                f"iifname {bridge} ip6 daddr {wired.network.gateway6} meta l4proto {{ tcp, udp }} th dport 53 accept",
+                f"iifname {bridge} ip6 daddr {wired.network.gateway6} icmpv6 type echo-request accept",
+            ]
+        if wired.network.kind is NetworkKind.NAT:
+            leaving.append(f"ip saddr {subnet} ip daddr != {subnet} oifname != {bridge} masquerade")
     return [
         f"table inet {TABLE} {{",
         *_chain("forward", "type filter hook forward priority filter; policy accept;", forward),
@@ -146,10 +217,20 @@ def _bridge_table(networks: Sequence[WiredNetwork]) -> list[str]:
             [
                 f"ether saddr != {nic.mac} drop",
                 f"ether type arp arp saddr ether != {nic.mac} drop",
-                f"ether type arp arp saddr ip {{ 0.0.0.0, {nic.address} }} accept",
+                f"ether type arp arp saddr ip {{ 0.0.0.0, {nic.address} }} accept"
+                if nic.address
+                else "ether type arp accept",
                 "ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept",
                 "udp sport 67 drop",
-                f"ip saddr {nic.address} accept",
+                *(
+                    [
+                        "icmpv6 type nd-router-advert drop",
+                        f"ip6 saddr {{ ::, fe80::/10, {nic.address6} }} accept",
+                    ]
+                    if nic.address6
+                    else []
+                ),
+                f"ip saddr {nic.address} accept" if nic.address else "ether type ip accept",
                 "drop",
             ],
         )

@@ -1,0 +1,269 @@
+"""Networks of every kind that a host makes itself, seen from inside guests; and the check that puts them right."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.guest.build import CLOUD, WITH_IPV6, Kernel, guest_disc
+from tests.lab import wishes
+from tests.lab.network import NAME, NAME_ADDRESS, OUTSIDE, OUTSIDE6
+from tests.lab.obstacles import broken_program
+from tests.lab.standing import Standing, standing_host
+from tests.lab.waiting import wait_for
+from workers.contract.errors import ErrorCode
+from workers.contract.messages import Step
+from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec
+from workers.contract.spec import MachineSpec, NicSpec
+from workers.plan.names import bridge_name, tap_name
+
+LAB = NetworkSpec(
+    id=UUID("5b1f2c9e-7a34-4c1d-9a55-0a1b2c3d4e60"),
+    subnet=IPv4Network("192.168.57.0/24"),
+    subnet6=IPv6Network("fd57::/64"),
+    domain="lab",
+)
+QUIET = NetworkSpec(
+    id=UUID("7c1f2c9e-7a34-4c1d-9a55-0a1b2c3d4e61"),
+    kind=NetworkKind.ISOLATED,
+    subnet=IPv4Network("192.168.58.0/24"),
+    subnet6=IPv6Network("fd58::/64"),
+    domain="quiet",
+)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Standing]:
+    """One host for the whole file."""
+    with standing_host(internet=True, OFFSHOOT_NETWORK_CHECK_SECONDS="1") as place:
+        wait_for("a router has told the host its way out", place.host.network.default6)
+        yield place
+
+
+def _card(network: NetworkSpec, number: int, name: str) -> NicSpec:
+    assert network.subnet is not None
+    return NicSpec(
+        network=network,
+        mac=f"52:54:00:00:{network.subnet[0].packed[2]:02x}:{number:02x}",
+        address=IPv4Address(network.subnet[number]),
+        address6=IPv6Address(network.subnet6[number]) if network.subnet6 else None,
+        host_name=name,
+    )
+
+
+def _guest(place: Standing, nic: NicSpec, *, kernel: Kernel = CLOUD, **words: str) -> MachineSpec:
+    """A running machine whose guest looks around as `words` say."""
+    disc = place.host.put_disc(uuid4(), guest_disc("probe", kernel=kernel, **words))
+    return place.done(wishes.spec(name=nic.host_name, nics=(nic,), disc=disc, memory_mib=192))
+
+
+@pytest.fixture(scope="module")
+def web(place: Standing) -> MachineSpec:
+    """A machine that looks around in the lab again and again; `db` stands beside it and never asks for its address."""
+    place.done(wishes.spec(name="db", nics=(_card(LAB, 11, "db"),), memory_mib=64))
+    names = "a:db,aaaa:db,a:db.lab.internal,a:db.quiet.internal,a:www.lab.internal,a:web.lab.internal"
+    machine = _guest(
+        place,
+        _card(LAB, 10, "web"),
+        kernel=WITH_IPV6,
+        again="yes",
+        ping=f"{OUTSIDE},{OUTSIDE6},fd57::1",
+        fetch=OUTSIDE,
+        look=f"{names},ptr:11.57.168.192.in-addr.arpa,a:{NAME}",
+    )
+    place.host.heard(machine.machine_id, "first_round", seconds=120)
+    return machine
+
+
+@pytest.fixture(scope="module")
+def quiet(place: Standing) -> MachineSpec:
+    """A machine in a network with no way out, and a neighbour of its there."""
+    machine = _guest(
+        place,
+        _card(QUIET, 10, "still"),
+        kernel=WITH_IPV6,
+        again="yes",
+        ping=f"{OUTSIDE},{OUTSIDE6},192.168.57.10,192.168.58.11,fd58::b",
+        look=f"a:mouse.quiet.internal,a:db.lab.internal,a:{NAME}",
+    )
+    _guest(place, _card(QUIET, 11, "mouse"), kernel=WITH_IPV6)
+    return machine
+
+
+def _says(
+    place: Standing, machine: MachineSpec, key: str, fits: Callable[[str], bool], *, seconds: float = 60
+) -> None:
+    """The guest says from now on what fits, in a round that begins after this call."""
+    said = place.host.said
+    seen = int(said(machine.machine_id).get("round", "0"))
+
+    def now() -> bool:
+        words = said(machine.machine_id)
+        return int(words.get("round", "0")) >= seen + 2 and fits(words.get(key, ""))
+
+    try:
+        wait_for(f"{machine.name} says what fits of {key}", now, seconds=seconds)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}: {said(machine.machine_id)}; {place.host.words()[-3000:]}") from exc
+
+
+def test_a_guest_has_both_addresses_reaches_out_by_both_and_finds_its_neighbours_by_name(
+    place: Standing, web: MachineSpec
+) -> None:
+    said = place.host.said(web.machine_id)
+    assert said["address"] == "192.168.57.10"
+    assert said["address6"].startswith("fd57::a/"), said["address6"]
+    assert "via fe80::" in said["router6"]
+    reached = {f"ping_{OUTSIDE}": "yes", f"ping_{OUTSIDE6}": "yes", "ping_fd57::1": "yes"}
+    assert {key: said.get(key) for key in reached} == reached
+    assert "192.168.57.11" in said["look_a:db"]
+    assert "fd57::b" in said["look_aaaa:db"]
+    assert "192.168.57.11" in said["look_a:db.lab.internal"]
+    assert "db.lab.internal" in said["look_ptr:11.57.168.192.in-addr.arpa"]
+    assert NAME_ADDRESS in said[f"look_a:{NAME}"]
+    assert "192.168.58." not in said["look_a:db.quiet.internal"]
+    assert f"{bridge_name(LAB.id)}" in place.host.network.inside("ip", "-6", "route", "show", "fd57::/64")
+
+
+def test_the_host_keeps_the_way_out_that_a_router_told_it_while_it_forwards(
+    place: Standing, web: MachineSpec
+) -> None:
+    network = place.host.network
+    assert network.setting("ipv6/conf/all/forwarding") == "1"
+    assert network.setting(f"ipv6/conf/{network.card}/accept_ra") == "2"
+    assert "proto ra" in network.default6()
+    assert web.nics[0].network.subnet6 is not None
+
+
+def test_a_machine_in_an_isolated_network_reaches_its_neighbour_and_nobody_else(
+    place: Standing, quiet: MachineSpec
+) -> None:
+    _says(place, quiet, "ping_192.168.58.11", lambda words: words == "yes", seconds=120)
+    _says(place, quiet, "ping_fd58::b", lambda words: words == "yes")
+    said = place.host.said(quiet.machine_id)
+    assert said["address6"].startswith("fd58::a/")
+    assert said["router6"] == ""
+    assert "default" not in said["routes"]
+    assert "192.168.58.11" in said["look_a:mouse.quiet.internal"]
+    for other in (OUTSIDE, OUTSIDE6, "192.168.57.10"):
+        assert said[f"ping_{other}"] == "no", other
+    assert "192.168.57." not in said["look_a:db.lab.internal"]
+    assert NAME_ADDRESS not in said[f"look_a:{NAME}"]
+
+
+def test_a_running_machines_name_changes_and_a_worker_killed_meanwhile_does_it_all_the_same(
+    place: Standing, web: MachineSpec
+) -> None:
+    [qemu] = [pid for pid in place.host.qemus() if str(web.machine_id).encode() in _arguments(pid)]
+    newest = web
+    for name, point in (("www", ""), ("web", "wiring changed")):
+        newest = wishes.later(newest, nics=(_card(LAB, 10, name),))
+        wish = wishes.wish(newest)
+        if point:
+            place.host.kill()
+            place.host.set(OFFSHOOT_DIE_AT=point)
+            place.host.start()
+        place.ear.ask(place.host.name, wish)
+        if point:
+            place.host.wait_for_death()
+            place.host.set(OFFSHOOT_DIE_AT="")
+            place.host.start()
+        end = place.ear.end_of(wish.operation_id)
+        assert (end.error, [step.step for step in end.steps]) == (None, [Step.CHANGE_NETWORK])
+        _says(place, web, f"look_a:{name}.lab.internal", lambda words: "192.168.57.10" in words)
+    _says(place, web, "look_a:www.lab.internal", lambda words: "192.168.57.10" not in words)
+    assert qemu in place.host.qemus()
+
+    # Where it fails, the machine keeps its cables and its name.
+    closed = FirewallSpec(allow_in=False, allow_out=True)
+    with broken_program(place.host, "nft", words="no room for rules"):
+        failed = place.apply(wishes.later(newest, nics=(_card(LAB, 10, "www"),), firewall=closed))
+    assert failed.error is not None
+    assert failed.error.code is ErrorCode.FIREWALL_FAILED
+    _says(place, web, "look_a:web.lab.internal", lambda words: "192.168.57.10" in words)
+    _says(place, web, f"fetch_{OUTSIDE}", lambda words: words == "yes")
+
+
+def _arguments(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _flush(place: Standing) -> None:
+    place.host.network.inside("nft", "flush", "ruleset")
+
+
+def _delete_bridge(place: Standing) -> None:
+    place.host.network.inside("ip", "link", "del", bridge_name(LAB.id))
+
+
+def _kill_dnsmasq(place: Standing) -> None:
+    for pid in place.dnsmasqs():
+        os.kill(pid, signal.SIGKILL)
+
+
+def _unplug_tap(place: Standing) -> None:
+    place.host.network.inside("ip", "link", "set", tap_name(_card(LAB, 10, "web")), "nomaster")
+
+
+def _delete_tap(place: Standing) -> None:
+    place.host.network.inside("ip", "link", "del", tap_name(_card(LAB, 10, "web")))
+
+
+def _stop_forwarding(place: Standing) -> None:
+    place.host.network.inside("sysctl", "-q", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
+
+
+def _take_addresses(place: Standing) -> None:
+    place.host.network.inside("ip", "addr", "flush", "dev", bridge_name(LAB.id))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_flush, _delete_bridge, _kill_dnsmasq, _unplug_tap, _delete_tap, _stop_forwarding, _take_addresses],
+)
+def test_the_next_check_has_everything_back(
+    place: Standing, web: MachineSpec, damage: Callable[[Standing], None]
+) -> None:
+    network, bridge, tap = place.host.network, bridge_name(LAB.id), tap_name(web.nics[0])
+    _says(place, web, f"fetch_{OUTSIDE}", lambda words: words == "yes")
+    served = len(place.dnsmasqs())
+    damage(place)
+
+    def is_right() -> bool:
+        links = network.inside("ip", "-o", "link", "show", "master", bridge, check=False)
+        rules = network.rules()
+        return (
+            f"{tap}:" in links
+            and "table inet offshoot" in rules
+            and "table bridge offshoot" in rules
+            and len(place.dnsmasqs()) == served
+            and "192.168.57.1/24" in network.inside("ip", "addr", "show", "dev", bridge)
+            and "fd57::1/64" in network.inside("ip", "addr", "show", "dev", bridge)
+            and network.setting("ipv4/ip_forward") == network.setting("ipv6/conf/all/forwarding") == "1"
+        )
+
+    try:
+        wait_for("all is as it should be", is_right, seconds=40)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}; {place.host.words()[-3000:]}") from exc
+    _says(place, web, f"fetch_{OUTSIDE}", lambda words: words == "yes")
+    _says(place, web, "look_a:db", lambda words: "192.168.57.11" in words)
+
+
+def test_with_its_last_machine_a_network_is_gone_and_the_host_is_as_before() -> None:
+    with standing_host(internet=True, OFFSHOOT_NETWORK_CHECK_SECONDS="1") as place:
+        network = place.host.network
+        wait_for("a router has told the host its way out", network.default6)
+        machine = place.done(wishes.spec(nics=(_card(LAB, 10, "web"),), memory_mib=64))
+        assert network.setting(f"ipv6/conf/{network.card}/accept_ra") == "2"
+        place.delete(machine)
+        assert place.traces() == {}
+        assert network.setting("ipv6/conf/all/forwarding") == "0"
+        assert network.setting(f"ipv6/conf/{network.card}/accept_ra") == "1"
+        assert "proto ra" in network.default6()
