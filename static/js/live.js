@@ -95,6 +95,13 @@ if (topic) {
     const away = !socket || socket.readyState !== WebSocket.OPEN;
     if (away && !document.hidden) refresh();
   }, SLOW_MS);
+  // Figures change all the time and are told to nobody: a page that shows some asks for them while somebody looks.
+  const every = Number(document.body.dataset.liveEvery ?? 0);
+  if (every) {
+    setInterval(() => {
+      if (!document.hidden) refresh();
+    }, every * 1000);
+  }
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) refresh();
   });

@@ -17,6 +17,7 @@ from celery import Celery
 from kombu import Connection, Consumer, Queue
 
 from tests.lab.waiting import wait_for
+from workers.contract.figures import TASK_SAMPLES, Samples
 from workers.contract.messages import (
     PORTAL_QUEUE,
     TASK_APPLY,
@@ -96,6 +97,7 @@ _MODELS: dict[str, type[Message]] = {
     TASK_PROGRESS: Progress,
     TASK_OBSERVED: MachineObserved,
     TASK_HEARTBEAT: Heartbeat,
+    TASK_SAMPLES: Samples,
 }
 
 
