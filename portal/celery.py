@@ -66,7 +66,15 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(
-    ["portal.machines", "portal.fleet", "portal.backups", "portal.exports", "portal.images", "portal.figures"]
+    [
+        "portal.machines",
+        "portal.fleet",
+        "portal.backups",
+        "portal.exports",
+        "portal.images",
+        "portal.figures",
+        "portal.screens",
+    ]
 )
 
 

@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "portal.networks",
     "portal.machines",
     "portal.figures",
+    "portal.screens",
     "portal.backups",
     "portal.exports",
     "portal.activity",

@@ -24,6 +24,7 @@ from workers.contract.messages import (
     OperationState,
     Progress,
 )
+from workers.contract.screens import TASK_SCREEN, ScreenSeen
 from workers.contract.version import Message
 
 _TASKS: dict[type[Message], str] = {
@@ -31,8 +32,9 @@ _TASKS: dict[type[Message], str] = {
     MachineObserved: TASK_OBSERVED,
     Heartbeat: TASK_HEARTBEAT,
     Samples: TASK_SAMPLES,
+    ScreenSeen: TASK_SCREEN,
 }
-_EXPIRES: dict[type[Message], float] = {Heartbeat: 30, Samples: 20}
+_EXPIRES: dict[type[Message], float] = {Heartbeat: 30, Samples: 20, ScreenSeen: 30}
 """Seconds after which a report is worth nothing: of a heartbeat the next one says more, figures have missed their place."""
 
 _WAITING_SAMPLES = 3

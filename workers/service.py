@@ -30,6 +30,7 @@ from workers.plan.names import MachineFolder
 from workers.recovery import go_on_where_room_came
 from workers.reporting import Reporter
 from workers.sampling import Sampler
+from workers.screens import Screens
 from workers.this_host import Host
 from workers.watcher import Watcher
 
@@ -65,6 +66,7 @@ class HostService:
         self._watcher = Watcher(self.host, self._guests)
         self.host.on_launch = self._watcher.watch
         self._sampler = Sampler(self.host, self._watcher.clients, self._reporter.send)
+        self.screens = Screens(self.host, self._watcher.clients, self._reporter.send)
         self._started = int(time.time())
         self._stop = threading.Event()
         self._facts: HostFacts | None = None

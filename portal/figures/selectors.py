@@ -90,6 +90,11 @@ class Now:
     cpu_percent: float | None
     memory_bytes: float | None
 
+    @property
+    def memory_mib(self) -> int | None:
+        """For the template."""
+        return None if self.memory_bytes is None else round(self.memory_bytes / (1 << 20))
+
 
 def now_of(machines: Mapping[int, Collection[UUID]], *, now: float | None = None) -> dict[UUID, Now]:
     """What these machines, by their host, take just now. One query, however many; who is not known is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -19,6 +20,8 @@ from portal.machines.status import Seen, Status, status_of
 from workers.contract.messages import Observed
 
 _MOST_OTHER_ADDRESSES = 3
+PICTURE_SECONDS = 600
+"""An older picture of a screen shows nothing that is true any more."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class ListedMachine:
     addresses: tuple[str, ...]
     system: str
     status: Status
+    screen_at: int | None = None
+    """When its screen was looked at last, 0 where not lately; None where it has none to show."""
     now: Now | None = None
     """What it takes; None where it does not run, or that is not known."""
 
@@ -67,9 +72,9 @@ def listed(machines: QuerySet[Machine] | Iterable[Machine]) -> list[ListedMachin
     """Rows of the list. Five queries, however many rows."""
     if isinstance(machines, QuerySet):
         rows = list(
-            machines.select_related("host", "owner")
+            machines.select_related("host", "owner", "screen")
             .prefetch_related("nics", "disks")
-            .defer("under_the_hood", "exit_detail", "host__facts")
+            .defer("under_the_hood", "exit_detail", "host__facts", "screen__png")
         )
     else:
         rows = list(machines)
@@ -113,5 +118,14 @@ def _listed(row: Machine, newest: Operation | None, now: Now | None) -> ListedMa
         addresses=(*(nic.address for nic in nics if nic.address), *others),
         system=guest.system if guest else "",
         status=status_with(row, newest),
+        screen_at=_screen_at(row),
         now=now,
     )
+
+
+def _screen_at(row: Machine) -> int | None:
+    if row.observed not in (Observed.RUNNING, Observed.PAUSED):
+        return None
+    screen = getattr(row, "screen", None)
+    is_new = screen is not None and screen.taken_at >= time.time() - PICTURE_SECONDS
+    return screen.taken_at if screen is not None and is_new else 0

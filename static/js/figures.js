@@ -8,6 +8,11 @@ const STROKES = ["#0f766e", "#b45309"];
 const FILLS = ["rgba(15, 118, 110, .12)", "rgba(180, 83, 9, .10)"];
 const PEAKS = ["rgba(15, 118, 110, .35)", "rgba(180, 83, 9, .35)"];
 const HEIGHT = 180;
+// The browser's own time, as its person writes it, but always of 24 hours.
+const CLOCK = new Intl.DateTimeFormat(
+  navigator.language,
+  box.dataset.range === "month" ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
+);
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 const plots = [];
 let data = null;
@@ -63,7 +68,7 @@ function made(place) {
       y: { range: (_, __, most) => [0, Math.max((most ?? 0) * 1.1, LEAST[unit])] },
     },
     axes: [
-      { ...axis, space: 60 },
+      { ...axis, space: 60, values: (_, marks) => marks.map((mark) => CLOCK.format(new Date(mark * 1000))) },
       { ...axis, size: 64, values: (_, marks) => marks.map((mark) => say(mark)), ...(unit.startsWith("bytes") ? { incrs: BINARY } : {}) },
     ],
   };

@@ -9,6 +9,17 @@ let again = false;
 let failures = 0;
 let socket = null;
 
+const listeners = [];
+
+// What the socket says, for other modules.
+export function onMessage(listener) {
+  listeners.push(listener);
+}
+
+export function say(message) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
 export async function refresh() {
   if (fetching) {
     again = true;
@@ -70,6 +81,7 @@ function listen() {
   });
   socket.addEventListener("message", (event) => {
     const said = JSON.parse(event.data);
+    for (const listener of listeners) listener(said);
     if (said.watching) {
       failures = 0;
       notice.hidden = true;

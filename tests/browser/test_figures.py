@@ -72,6 +72,9 @@ def test_charts_are_drawn_go_on_by_themselves_and_say_their_figures_in_words(
         expect(box).to_have_attribute("data-drawn", _ANY)
     page.goto("/machines/")
     expect(page.locator(".now-cell").first).to_contain_text("%", timeout=30_000)
+    picture = page.locator(".screen-thumb").first
+    expect(picture).to_be_visible(timeout=90_000)
+    page.wait_for_function("() => document.querySelector('.screen-thumb').naturalWidth > 0")
     _is_sound(page, f"machines-with-figures{'-phone' if size == PHONE else ''}")
     page.goto("/hosts/")
     page.locator(".host-card").first.click()

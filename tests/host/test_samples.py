@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from PIL import Image
 
 from tests.guest.build import WITH_BALLOON, guest_disc
 from tests.lab import wishes
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
 from workers.contract.figures import SAMPLE_SECONDS, MachineUsage, Samples
+from workers.contract.screens import LookAtScreens, ScreenSeen, is_png
 from workers.contract.spec import MachineSpec, Power, StopMode
 from workers.host.vitals import vitals_of
+from workers.screens import read_untrusted
 
 MIB = 1024 * 1024
 
@@ -175,3 +181,40 @@ def test_an_emulator_that_names_another_process_is_not_believed(place: Place) ->
     finally:
         folder.pid_file.unlink(missing_ok=True)
         folder.pid_file.write_text(honest)
+
+
+def test_a_picture_of_a_screen_is_what_the_screen_shows_in_its_size_and_off_gives_none(place: Place) -> None:
+    standing = place.standing
+    machine_id = place.busy.machine_id
+    standing.ear.look_at("rack-1", LookAtScreens(machines=(uuid4(), machine_id)))
+
+    def seen() -> ScreenSeen | None:
+        found = [each for each in standing.ear.reports() if isinstance(each, ScreenSeen)]
+        return found[-1] if found else None
+
+    told = wait_for("a picture", seen, seconds=30)
+    assert told.machine_id == machine_id
+    png = base64.b64decode(told.png)
+    assert is_png(png)
+    picture = Image.open(io.BytesIO(png)).convert("L")
+    assert (picture.width, picture.height) == (720, 400), "a text screen of 80 by 25"
+    assert len(set(picture.tobytes())) > 1, "the firmware and the kernel wrote something"
+    folder = standing.host.folder(machine_id)
+    assert not list(folder.run.glob("screen*")), "nothing stays"
+
+
+def test_a_picture_is_read_from_no_link_pipe_or_heap(folder: Path) -> None:
+    secret = folder / "secret"
+    secret.write_bytes(b"x" * 100)
+    place = folder / "screen.png"
+    place.symlink_to(secret)
+    with pytest.raises(OSError):
+        read_untrusted(place, most=1000)
+    place.unlink()
+    os.mkfifo(place)
+    assert read_untrusted(place, most=1000) is None
+    place.unlink()
+    place.write_bytes(b"x" * 1001)
+    assert read_untrusted(place, most=1000) is None
+    place.write_bytes(b"x" * 1000)
+    assert read_untrusted(place, most=1000) == b"x" * 1000

@@ -33,6 +33,7 @@ from workers.contract.messages import (
     Progress,
     host_queue,
 )
+from workers.contract.screens import TASK_LOOK_AT_SCREENS, TASK_SCREEN, LookAtScreens, ScreenSeen
 from workers.contract.version import Message, from_wire
 
 
@@ -98,6 +99,7 @@ _MODELS: dict[str, type[Message]] = {
     TASK_OBSERVED: MachineObserved,
     TASK_HEARTBEAT: Heartbeat,
     TASK_SAMPLES: Samples,
+    TASK_SCREEN: ScreenSeen,
 }
 
 
@@ -121,6 +123,12 @@ class PortalsEar:
     def ask_job(self, host: str, message: DoJob) -> None:
         """Ask something of a host that belongs to no machine."""
         self._app.send_task(TASK_JOB, args=[message.to_wire()], queue=host_queue(host), retry=False)
+
+    def look_at(self, host: str, message: LookAtScreens) -> None:
+        """Ask a host for pictures of screens."""
+        self._app.send_task(
+            TASK_LOOK_AT_SCREENS, args=[message.to_wire()], queue=host_queue(host), retry=False
+        )
 
     def reports(self) -> list[Message]:
         """Everything that hosts have said so far."""

@@ -74,6 +74,7 @@ RULES: dict[str, Rule] = {
     "machines:detail": reading(302, 404, 200, 200),
     "machines:figures": reading(302, 404, 200, 200),
     "machines:figures-data": reading(302, 404, 200, 200),
+    "machines:screen": reading(302, 404, 404, 404),  # there is no picture
     "machines:hardware": reading(302, 404, 200, 200),
     "machines:hardware-size": change(302, 404, 422, 422),
     "machines:hardware-boot": change(302, 404, 422, 422),
