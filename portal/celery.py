@@ -56,6 +56,11 @@ app.conf.update(
             "options": {"expires": 3},
         },
         "look at disk images": {"task": "portal.check_images", "schedule": 10.0, "options": {"expires": 10}},
+        "roll up figures": {
+            "task": "portal.roll_up_figures",
+            "schedule": 20.0,
+            "options": {"expires": 20},
+        },
         "clear old exports": {"task": "portal.clear_exports", "schedule": 600.0, "options": {"expires": 600}},
         "clear what is over": {
             "task": "portal.clear_expired",
@@ -65,7 +70,15 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(
-    ["portal.machines", "portal.fleet", "portal.backups", "portal.exports", "portal.images"]
+    [
+        "portal.machines",
+        "portal.fleet",
+        "portal.backups",
+        "portal.exports",
+        "portal.images",
+        "portal.figures",
+        "portal.screens",
+    ]
 )
 
 

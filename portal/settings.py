@@ -57,6 +57,8 @@ INSTALLED_APPS = [
     "portal.images",
     "portal.networks",
     "portal.machines",
+    "portal.figures",
+    "portal.screens",
     "portal.backups",
     "portal.exports",
     "portal.activity",
@@ -238,6 +240,7 @@ STATICFILES_DIRS = [
     ("novnc/core", _npm / "@novnc" / "novnc" / "core"),
     ("novnc/vendor", _npm / "@novnc" / "novnc" / "vendor"),
     ("tabler", _npm / "@tabler" / "core" / "dist" / "css"),
+    ("uplot", _npm / "uplot" / "dist"),
     ("idiomorph", _npm / "idiomorph" / "dist"),
     ("tus", _npm / "tus-js-client" / "dist"),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from uuid import UUID
 
@@ -12,6 +13,7 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from workers.contract.figures import TASK_SAMPLES, Samples
 from workers.contract.messages import (
     PORTAL_QUEUE,
     TASK_HEARTBEAT,
@@ -22,13 +24,20 @@ from workers.contract.messages import (
     OperationState,
     Progress,
 )
+from workers.contract.screens import TASK_SCREEN, ScreenSeen
 from workers.contract.version import Message
 
 _TASKS: dict[type[Message], str] = {
     Progress: TASK_PROGRESS,
     MachineObserved: TASK_OBSERVED,
     Heartbeat: TASK_HEARTBEAT,
+    Samples: TASK_SAMPLES,
+    ScreenSeen: TASK_SCREEN,
 }
+_EXPIRES: dict[type[Message], float] = {Heartbeat: 30, Samples: 20, ScreenSeen: 30}
+"""Seconds after which a report is worth nothing: of a heartbeat the next one says more, figures have missed their place."""
+
+_WAITING_SAMPLES = 3
 log = structlog.get_logger()
 
 
@@ -44,9 +53,8 @@ class Reporter:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._queue: queue.Queue[Message | type[Heartbeat] | type[Progress] | None] = queue.Queue(
-            maxsize=10_000
-        )
+        self._queue: queue.Queue[Message | type[Message] | None] = queue.Queue(maxsize=10_000)
+        self._samples: deque[Samples] = deque(maxlen=_WAITING_SAMPLES)
         self._beat: Heartbeat | None = None
         self._held: dict[UUID, tuple[float, Progress]] = {}
         self._lock = threading.Lock()
@@ -54,8 +62,11 @@ class Reporter:
         self._thread.start()
 
     def send(self, message: Message) -> None:
-        """Queue a report; returns at once. Of heartbeats only the newest waits: it holds all that those before it said."""
-        queued: Message | type[Heartbeat] | type[Progress] = message
+        """Queue a report; returns at once. Of heartbeats only the newest waits: it holds all that those before it said.
+
+        Of figures the newest few wait: older ones would come too late for the portal anyway.
+        """
+        queued: Message | type[Message] = message
         if isinstance(message, Progress) and message.state is OperationState.RUNNING:
             with self._lock:
                 due, _ = self._held.get(message.operation_id, (0.0, None))
@@ -69,11 +80,20 @@ class Reporter:
             if waits:
                 return
             queued = Heartbeat
+        if isinstance(message, Samples):
+            with self._lock:
+                is_full = len(self._samples) == _WAITING_SAMPLES
+                self._samples.append(message)  # the oldest makes room
+            if is_full:
+                return
+            queued = Samples
         try:
             self._queue.put_nowait(queued)
         except queue.Full:
             if queued is Heartbeat:
                 self._take_beat()
+            if queued is Samples:
+                self._take_samples()
             log.warning("report dropped", kind=type(message).__name__)
 
     def close(self) -> None:
@@ -92,7 +112,11 @@ class Reporter:
                 for progress in self._take_held(due_only=False):
                     self._send(progress)
                 return
-            message = self._take_beat() if queued is Heartbeat else queued
+            message: object = queued
+            if queued is Heartbeat:
+                message = self._take_beat()
+            elif queued is Samples:
+                message = self._take_samples()
             if isinstance(message, Message):
                 self._drop_held(message)
                 self._send(message)
@@ -100,14 +124,12 @@ class Reporter:
                 self._send(progress)
 
     def _send(self, message: Message) -> None:
-        # A heartbeat that the portal did not get to in time is worth nothing: the next one says more.
-        expires = 30 if isinstance(message, Heartbeat) else None
         try:
             self._app.send_task(
                 _TASKS[type(message)],
                 args=[message.to_wire()],
                 queue=PORTAL_QUEUE,
-                expires=expires,
+                expires=_EXPIRES.get(type(message)),
                 retry=False,
                 argsrepr="",  # else Celery writes the whole report a second time, for its logs
             )
@@ -134,6 +156,10 @@ class Reporter:
         if isinstance(end, Progress):
             with self._lock:
                 self._held.pop(end.operation_id, None)
+
+    def _take_samples(self) -> Samples | None:
+        with self._lock:
+            return self._samples.popleft() if self._samples else None
 
     def _take_beat(self) -> Heartbeat | None:
         with self._lock:

@@ -32,6 +32,8 @@ from workers.operations import apply, resume
 from workers.plan.names import MachineFolder
 from workers.recovery import go_on_where_room_came
 from workers.reporting import Reporter
+from workers.sampling import Sampler
+from workers.screens import Screens
 from workers.this_host import Host
 from workers.watcher import Watcher
 
@@ -67,6 +69,8 @@ class HostService:
         self._watcher = Watcher(self.host, self._guests)
         self.host.on_launch = self._watcher.watch
         self._networks = NetworkCheck(self.host)
+        self._sampler = Sampler(self.host, self._watcher.clients, self._reporter.send)
+        self.screens = Screens(self.host, self._watcher.clients, self._reporter.send)
         self._started = int(time.time())
         self._stop = threading.Event()
         self._facts: HostFacts | None = None
@@ -85,11 +89,13 @@ class HostService:
         threading.Thread(target=clear_leftovers, args=(self.host,), name="leftovers", daemon=True).start()
         self._networks.start()
         self._heart.start()
+        self._sampler.start()
 
     def close(self) -> None:
         """Stop watching and reporting; machines go on."""
         self._stop.set()
         self._heart.join(5)
+        self._sampler.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._networks.close()
         self._guests.close()

@@ -20,6 +20,7 @@ from workers.contract.messages import (
     OperationState,
     Progress,
 )
+from workers.contract.screens import TASK_LOOK_AT_SCREENS, LookAtScreens
 from workers.contract.version import from_wire
 from workers.host import imagebases
 from workers.operations import apply
@@ -58,6 +59,12 @@ def forget_image(wire: Any) -> None:
     """Drop the copy of an image that the library no longer has."""
     service = running_service()
     imagebases.forget_image(service.config, from_wire(ForgetImage, wire).image_id)
+
+
+@app.task(name=TASK_LOOK_AT_SCREENS)
+def look_at_screens(wire: Any) -> None:
+    """Somebody looks at these machines."""
+    running_service().screens.look(from_wire(LookAtScreens, wire))
 
 
 def _refusal(wire: Any, error: MessageError) -> Progress | None:

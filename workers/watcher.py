@@ -39,6 +39,11 @@ class Watcher:
         self._host = host
         self._guests = guests
         self._watched: set[UUID] = set()
+        self._clients: dict[UUID, QMPClient] = {}
+
+    def clients(self) -> dict[UUID, QMPClient]:
+        """The machines that are listened to, each with its connection; commands on it are given on the monitors' loop."""
+        return self._clients.copy()
 
     def watch_all(self) -> None:
         """Find the machines that run already: qemu outlives the worker."""
@@ -64,6 +69,7 @@ class Watcher:
         reason = EndReason.CRASH
         try:
             await client.connect(str(folder.events_socket))
+            self._clients[machine_id] = client
             self._guests.port_changed(
                 machine_id, is_open=chardev_is_open(await client.execute("query-chardev"))
             )
@@ -89,6 +95,7 @@ class Watcher:
         except Exception:
             log.exception("events", machine=str(machine_id))
         finally:
+            self._clients.pop(machine_id, None)
             with suppress(Exception):
                 await client.disconnect()
             self._watched.discard(machine_id)

@@ -7,6 +7,9 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from portal.accounts.models import User
+from portal.figures.charts import OF_A_HOST
+from portal.figures.selectors import Subject
+from portal.figures.views import shown
 from portal.fleet import selectors
 from portal.fleet.words import kvm_sentence, trial_label
 
@@ -35,6 +38,7 @@ def host_detail(request: HttpRequest, name: str) -> HttpResponse:
         "machines": machines[:_MOST_MACHINES],
         "pools": [pool | {"used_mib": pool["total_mib"] - pool["free_mib"]} for pool in host.pools],
         "most_machines": _MOST_MACHINES,
+        **shown(request, Subject(host.pk), OF_A_HOST),
     }
     return render(request, "fleet/detail.html", context)
 

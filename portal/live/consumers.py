@@ -14,6 +14,8 @@ from portal.accounts.models import User
 from portal.live.sessions import session_is_valid
 from portal.live.topics import LIBRARY, STAFF, machine_group, owner_group, session_group
 from portal.machines.selectors import machines_for
+from portal.screens.services import screens_ask
+from workers.contract.screens import MOST_SCREENS
 
 SIGN_IN = 4401
 _RECHECK_SECONDS = 60
@@ -46,6 +48,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
 
     async def receive_json(self, content: Any, **_: Any) -> None:
         """Join the groups of what the page shows; what the person may not see is passed over in silence."""
+        if isinstance(content, dict) and "screens" in content and self.user.is_authenticated:
+            await database_sync_to_async(self._ask_for_screens)(content["screens"])
+            return
         topics = content.get("watch") if isinstance(content, dict) else None
         if not isinstance(topics, list) or not self.user.is_authenticated:
             return
@@ -76,6 +81,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         if self.flushing is None or self.flushing.done():
             self.flushing = asyncio.create_task(self._flush())
 
+    async def screen_seen(self, event: dict[str, Any]) -> None:
+        """A picture that somebody asked for has come."""
+        await self.send_json({"screen": event["machine"], "at": event["at"]})
+
     async def session_ended(self, event: dict[str, Any]) -> None:
         """The person signed out."""
         await self.close(SIGN_IN)
@@ -96,6 +105,15 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             if not await database_sync_to_async(self._still_good)():
                 await self.close(SIGN_IN)
                 return
+
+    def _ask_for_screens(self, raw: object) -> None:
+        """At most a picture a minute and machine comes of it, whatever a page asks."""
+        found = []
+        for each in raw[:MOST_SCREENS] if isinstance(raw, list) else []:
+            with suppress(ValueError, AttributeError, TypeError):
+                found.append(UUID(each))
+        if found and self._still_good():
+            screens_ask(self.user, found)
 
     def _still_good(self) -> bool:
         user = User.objects.filter(pk=self.user.pk, is_active=True).first()

@@ -33,6 +33,12 @@ def machine_changed(machine_id: UUID, owner_id: int | None = None) -> None:
     _tell(groups)
 
 
+def screen_seen(machine_id: UUID, owner_id: int, at: int) -> None:
+    """There is a new picture of a machine's screen; whoever watches the machine, or lists with it, fetches that alone."""
+    message = {"type": "screen.seen", "machine": str(machine_id), "at": str(at)}
+    _send(dict.fromkeys((machine_group(machine_id), STAFF, owner_group(owner_id)), message))
+
+
 def fleet_changed() -> None:
     """A host came, went, or has news."""
     _tell({STAFF: "fleet"})

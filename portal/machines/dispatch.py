@@ -23,6 +23,7 @@ from workers.contract.messages import (
     OperationState,
     host_queue,
 )
+from workers.contract.screens import TASK_LOOK_AT_SCREENS, LookAtScreens
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -90,13 +91,20 @@ def forget_image(image_id: UUID, hosts: list[str]) -> None:
         _publish(TASK_FORGET_IMAGE, message, host, image=str(image_id))
 
 
-def _publish(task: str, message: Any, host: str, **words: str) -> bool:
+def look_at_screens(message: LookAtScreens, host: str) -> None:
+    """Ask a host for pictures; nobody waits for one that comes late."""
+    _publish(TASK_LOOK_AT_SCREENS, message.to_wire(), host, expires=30)
+
+
+def _publish(task: str, message: Any, host: str, expires: float | None = None, **words: str) -> bool:
     app = _celery()
     # Its own connection, less patient than the one on which the portal's worker waits for reports.
     connection = app.connection_for_write(transport_options={"socket_timeout": _ANSWERS_WITHIN_SECONDS})
     try:
         with pools.producers[connection].acquire(block=True, timeout=_ANSWERS_WITHIN_SECONDS) as producer:
-            app.send_task(task, args=[message], queue=host_queue(host), producer=producer, retry=False)
+            app.send_task(
+                task, args=[message], queue=host_queue(host), producer=producer, retry=False, expires=expires
+            )
     # Not only its OperationalError: a pool that too many wait for says LimitExceeded.
     except (KombuError, OSError) as exc:
         log.warning("not sent", task=task, host=host, error=str(exc), **words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,11 +13,15 @@ from django.http import Http404
 from portal.accounts.models import User
 from portal.activity.models import Operation
 from portal.activity.selectors import newest_operations
+from portal.figures.selectors import Now, now_of
 from portal.machines.guest import guest_of
 from portal.machines.models import Machine
 from portal.machines.status import Seen, Status, status_of
+from workers.contract.messages import Observed
 
 _MOST_OTHER_ADDRESSES = 3
+PICTURE_SECONDS = 600
+"""An older picture of a screen shows nothing that is true any more."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,10 @@ class ListedMachine:
     addresses: tuple[str, ...]
     system: str
     status: Status
+    screen_at: int | None = None
+    """When its screen was looked at last, 0 where not lately; None where it has none to show."""
+    now: Now | None = None
+    """What it takes; None where it does not run, or that is not known."""
 
 
 def machines_for(user: User, *, query: str = "") -> QuerySet[Machine]:
@@ -60,17 +69,22 @@ def machine_for(user: User, machine_id: UUID) -> Machine:
 
 
 def listed(machines: QuerySet[Machine] | Iterable[Machine]) -> list[ListedMachine]:
-    """Rows of the list. Four queries, however many rows."""
+    """Rows of the list. Five queries, however many rows."""
     if isinstance(machines, QuerySet):
         rows = list(
-            machines.select_related("host", "owner")
+            machines.select_related("host", "owner", "screen")
             .prefetch_related("nics", "disks")
-            .defer("under_the_hood", "exit_detail", "host__facts")
+            .defer("under_the_hood", "exit_detail", "host__facts", "screen__png")
         )
     else:
         rows = list(machines)
     newest = newest_operations(row.pk for row in rows)
-    return [_listed(row, newest.get(row.pk)) for row in rows]
+    alive: dict[int, list[UUID]] = {}
+    for row in rows:
+        if row.observed in (Observed.RUNNING, Observed.PAUSED):
+            alive.setdefault(row.host_id, []).append(row.pk)
+    taken = now_of(alive) if alive else {}
+    return [_listed(row, newest.get(row.pk), taken.get(row.pk)) for row in rows]
 
 
 def status_with(machine: Machine, newest: Operation | None) -> Status:
@@ -89,7 +103,7 @@ def status_with(machine: Machine, newest: Operation | None) -> Status:
     )
 
 
-def _listed(row: Machine, newest: Operation | None) -> ListedMachine:
+def _listed(row: Machine, newest: Operation | None, now: Now | None) -> ListedMachine:
     nics = list(row.nics.all())
     guest = guest_of(row, nics)
     others = guest.others[:_MOST_OTHER_ADDRESSES] if guest else ()
@@ -104,4 +118,14 @@ def _listed(row: Machine, newest: Operation | None) -> ListedMachine:
         addresses=(*(nic.address for nic in nics if nic.address), *others),
         system=guest.system if guest else "",
         status=status_with(row, newest),
+        screen_at=_screen_at(row),
+        now=now,
     )
+
+
+def _screen_at(row: Machine) -> int | None:
+    if row.observed not in (Observed.RUNNING, Observed.PAUSED):
+        return None
+    screen = getattr(row, "screen", None)
+    is_new = screen is not None and screen.taken_at >= time.time() - PICTURE_SECONDS
+    return screen.taken_at if screen is not None and is_new else 0

@@ -24,6 +24,7 @@ class Tab:
 
 TABS = (
     Tab("detail", _("Overview"), "display"),
+    Tab("figures", _("Figures"), "graph-up"),
     Tab("hardware", _("Hardware"), "cpu"),
     Tab("snapshots", _("Snapshots"), "camera"),
     Tab("copies", _("Disks and copies"), "layers"),

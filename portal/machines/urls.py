@@ -4,6 +4,7 @@ from django.urls import path
 
 from portal.backups import views as backups
 from portal.exports import views as exports
+from portal.figures import views as figures
 from portal.machines.views import (
     copies,
     firmware,
@@ -15,12 +16,16 @@ from portal.machines.views import (
     power_states,
     snapshots,
 )
+from portal.screens.views import machine_screen
 
 app_name = "machines"
 urlpatterns = [
     path("", pages.machine_list, name="list"),
     path("new/", pages.machine_new, name="new"),
     path("<uuid:machine_id>/", pages.machine_detail, name="detail"),
+    path("<uuid:machine_id>/screen.png", machine_screen, name="screen"),
+    path("<uuid:machine_id>/figures/", figures.machine_figures, name="figures"),
+    path("<uuid:machine_id>/figures/data/", figures.machine_figures_data, name="figures-data"),
     path("<uuid:machine_id>/hardware/", hardware.machine_hardware, name="hardware"),
     path("<uuid:machine_id>/hardware/size/", hardware.machine_size, name="hardware-size"),
     path("<uuid:machine_id>/hardware/boot/", hardware.machine_boot, name="hardware-boot"),

@@ -9,6 +9,17 @@ let again = false;
 let failures = 0;
 let socket = null;
 
+const listeners = [];
+
+// What the socket says, for other modules.
+export function onMessage(listener) {
+  listeners.push(listener);
+}
+
+export function say(message) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
 export async function refresh() {
   if (fetching) {
     again = true;
@@ -70,6 +81,7 @@ function listen() {
   });
   socket.addEventListener("message", (event) => {
     const said = JSON.parse(event.data);
+    for (const listener of listeners) listener(said);
     if (said.watching) {
       failures = 0;
       notice.hidden = true;
@@ -95,6 +107,13 @@ if (topic) {
     const away = !socket || socket.readyState !== WebSocket.OPEN;
     if (away && !document.hidden) refresh();
   }, SLOW_MS);
+  // Figures change all the time and are told to nobody: a page that shows some asks for them while somebody looks.
+  const every = Number(document.body.dataset.liveEvery ?? 0);
+  if (every) {
+    setInterval(() => {
+      if (!document.hidden) refresh();
+    }, every * 1000);
+  }
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) refresh();
   });

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import clone, create, fifty, full_check, memory, pages, start, throughput
+from tests.bench import clone, create, fifty, full_check, memory, pages, sampling, start, throughput
 from tests.bench.by_hand import shell_in
 from tests.bench.site import running_site
 from tests.bench.table import Row, drawn
@@ -69,6 +69,8 @@ def _measure(rows: list[Row], repeats: int) -> None:
         _say("what networks carry")
         rows += throughput.measure(rounds=5 if repeats > 3 else 1)
         rows += at_rest
+        _say("sampling a hundred machines")
+        rows += sampling.measure(folder / "sampling", rounds=repeats)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Inside the portal's Django, as a process of its own: 1,000 machines on 2 hosts, and questions about them.
 
-`fill`, `hear`, `silence`, `queries PATH…` or `beats NUMBER`; the last line of output is the answer as JSON. The rows
-are what hosts report of real machines: the argument list, 16 KiB of serial log, three operations with messages and steps.
+`fill`, `hear`, `silence`, `queries PATH…`, `beats NUMBER` or `figures NUMBER`; the last line of output is the answer as JSON. The
+rows are what hosts report of real machines: the argument list, 16 KiB of serial log, three operations with messages and steps.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from portal.activity.models import Kind, Operation  # noqa: E402
 from portal.fleet.models import Host  # noqa: E402
 from portal.machines.models import Disk, Machine, Nic  # noqa: E402
 from portal.networks.services import private_network  # noqa: E402
+from tests.bench.figures import kept  # noqa: E402
 from tests.bench.heartbeat import taken  # noqa: E402
 from workers.contract.host import KvmAnswer, KvmProbe  # noqa: E402
 from workers.contract.messages import Observed, OperationState, Step, StepReport, StepState  # noqa: E402
@@ -168,6 +169,8 @@ def main() -> None:
             host = Host.objects.get(name="rack-1")
             assert host.host_facts is not None
             done = taken(host, host.host_facts, int(paths[0]))
+        case "figures":
+            done = kept(Host.objects.get(name="rack-1"), int(paths[0]))
         case _:
             done = queries(paths)
     print(json.dumps(done))

@@ -66,6 +66,7 @@ def measure(state: Path, network: HostNetwork, *, rounds: int) -> list[Row]:
                     for name, path in pages.items():
                         seconds[name] += _timed(client, path)
         beats = portal.fill("beats", str(_ROUND))
+        figures = portal.fill("figures", str(_ROUND))
     rows = []
     for name, path in pages.items():
         most = _LIST_MS if name in ("list", "machine") else None
@@ -75,6 +76,9 @@ def measure(state: Path, network: HostNetwork, *, rounds: int) -> list[Row]:
         )
         rows.append(count(f"3 queries: {name}", queries[path], most=_MOST_QUERIES))
     rows.append(alone("3 a heartbeat of 500 machines without news, written down by the portal", beats))
+    rows.append(alone("figures of 500 machines, one message, kept by the portal", figures["message"]))
+    rows.append(alone("the same, a minute of them rolled up", figures["minute"]))
+    rows.append(alone("the same, an hour of them rolled up", figures["hour"]))
     return rows
 
 

@@ -63,6 +63,18 @@ def p95_under(figure: str, ours: Sequence[float], *, most_ms: int) -> Row:
     )
 
 
+def share_under(figure: str, percents: Sequence[float], *, most_percent: float) -> Row:
+    """Shares of one processor in per cent; the median may be `most_percent`."""
+    median = statistics.median(percents)
+    return Row(
+        figure,
+        f"{median:.3f} %",
+        f"{p95(percents):.3f} %",
+        target=f"at most {most_percent} % of a core",
+        met=_met(median <= most_percent),
+    )
+
+
 def alone(figure: str, ours: Sequence[float], *, most_median_ms: int | None = None) -> Row:
     """A series that has no counterpart by hand."""
     met = "" if most_median_ms is None else _met(1000 * statistics.median(ours) < most_median_ms)

@@ -17,6 +17,7 @@ from celery import Celery
 from kombu import Connection, Consumer, Queue
 
 from tests.lab.waiting import wait_for
+from workers.contract.figures import TASK_SAMPLES, Samples
 from workers.contract.messages import (
     PORTAL_QUEUE,
     TASK_APPLY,
@@ -32,6 +33,7 @@ from workers.contract.messages import (
     Progress,
     host_queue,
 )
+from workers.contract.screens import TASK_LOOK_AT_SCREENS, TASK_SCREEN, LookAtScreens, ScreenSeen
 from workers.contract.version import Message, from_wire
 
 _PORT = 6390
@@ -104,6 +106,8 @@ _MODELS: dict[str, type[Message]] = {
     TASK_PROGRESS: Progress,
     TASK_OBSERVED: MachineObserved,
     TASK_HEARTBEAT: Heartbeat,
+    TASK_SAMPLES: Samples,
+    TASK_SCREEN: ScreenSeen,
 }
 
 
@@ -127,6 +131,12 @@ class PortalsEar:
     def ask_job(self, host: str, message: DoJob) -> None:
         """Ask something of a host that belongs to no machine."""
         self._app.send_task(TASK_JOB, args=[message.to_wire()], queue=host_queue(host), retry=False)
+
+    def look_at(self, host: str, message: LookAtScreens) -> None:
+        """Ask a host for pictures of screens."""
+        self._app.send_task(
+            TASK_LOOK_AT_SCREENS, args=[message.to_wire()], queue=host_queue(host), retry=False
+        )
 
     def reports(self) -> list[Message]:
         """Everything that hosts have said so far."""

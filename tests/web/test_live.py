@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from typing import Any
 
 import pytest
+import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
@@ -17,9 +20,13 @@ from portal.live.consumers import LiveConsumer
 from portal.machines import services
 from portal.machines.models import Machine
 from portal.machines.reports import observed_take, progress_take
+from portal.screens.services import screen_take
+from tests.lab.waiting import wait_for
 from tests.web.people import done, heartbeat, host_heard, machine_of, newest, nobody, seen, silence, told
 from tests.web.site import Browser, Site, code_of
 from workers.contract.messages import Observed, OperationState
+from workers.contract.screens import ScreenSeen
+from workers.plan.pictures import small_png
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SIGN_IN = 4401
@@ -213,3 +220,32 @@ def test_odd_messages_change_nothing(site: Site, browser: Browser, odd: str | by
         watch(opened, "library")
         publish.library_changed()
         assert heard(opened) == {"changed": ["library"]}
+
+
+def test_a_page_that_is_looked_at_has_the_host_asked_for_pictures_and_is_told_when_they_come(
+    running: Machine, browser: Browser, site: Site, ben: User
+) -> None:
+    queue = redis.Redis(unix_socket_path=str(site.broker.socket))
+    queue.delete("host.rack-1")
+    with page(browser) as opened, Browser(site, ben) as strangers, page(strangers) as others:
+        watch(others, f"machine:{running.pk}", "library")
+        for odd in (None, "x", [7, "x", None], [str(running.pk)]):
+            others.send(json.dumps({"screens": odd}))
+        hears_nothing_but_its_own(others)
+        assert queue.llen("host.rack-1") == 0
+        watch(opened, "machines")
+        for _ in range(3):
+            opened.send(json.dumps({"screens": [str(running.pk), str(nobody()), 7]}))
+        wait_for("the host is asked", lambda: queue.llen("host.rack-1"), seconds=20)
+        now = int(time.time())
+        picture = base64.b64encode(small_png(b"P6\n1 1\n255\nxxx") or b"").decode()
+        assert screen_take(ScreenSeen(host="rack-1", machine_id=running.pk, at=now, png=picture))
+        assert heard(opened) == {"screen": str(running.pk), "at": str(now)}
+        hears_nothing_but_its_own(others)
+    assert queue.llen("host.rack-1") == 1
+    [message] = queue.lrange("host.rack-1", 0, -1)
+    sent = json.loads(message)
+    assert sent["headers"]["task"] == "offshoot.look_at_screens"
+    assert sent["headers"]["expires"] is not None
+    assert json.loads(base64.b64decode(sent["body"]))[0][0]["body"] == {"machines": [str(running.pk)]}
+    queue.close()

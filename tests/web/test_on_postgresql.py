@@ -21,12 +21,14 @@ ACCOUNT = "postgres"  # Debian's package makes it; PostgreSQL refuses to run as 
 FILES = (
     "test_at_the_same_moment.py",
     "test_copies.py",
+    "test_figures.py",
     "test_library.py",
     "test_machine_services.py",
     "test_outbox.py",
     "test_page_costs.py",
     "test_reports.py",
     "test_rights.py",
+    "test_screens.py",
     "test_uploads.py",
 )
 

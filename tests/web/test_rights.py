@@ -72,6 +72,9 @@ RULES: dict[str, Rule] = {
     "machines:list": reading(302, 200, 200, 200),
     "machines:new": page(302, 200, 200, 200),
     "machines:detail": reading(302, 404, 200, 200),
+    "machines:figures": reading(302, 404, 200, 200),
+    "machines:figures-data": reading(302, 404, 200, 200),
+    "machines:screen": reading(302, 404, 404, 404),  # there is no picture
     "machines:hardware": reading(302, 404, 200, 200),
     "machines:hardware-size": change(302, 404, 422, 422),
     "machines:hardware-boot": change(302, 404, 422, 422),
@@ -133,6 +136,7 @@ RULES: dict[str, Rule] = {
     "images:file": reading(401, 401, 401, 401),  # for hosts, which show a token
     "fleet:list": reading(302, 404, 404, 200),
     "fleet:detail": reading(302, 404, 404, 200),
+    "fleet:figures-data": reading(302, 404, 404, 200),
 }
 CHANGING = [name for name, rule in RULES.items() if rule.changes]
 OF_A_MACHINE = [
@@ -190,7 +194,7 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
     arguments["exports:receive"] = {"export_id": export.pk}
     for name in ("file", "remove"):
         arguments[f"machines:export-{name}"]["export_id"] = export.pk
-    arguments["fleet:detail"] = {"name": "rack-1"}
+    arguments["fleet:detail"] = arguments["fleet:figures-data"] = {"name": "rack-1"}
     return {name: reverse(name, kwargs=arguments.get(name)) for name in RULES}
 
 

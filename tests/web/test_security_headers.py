@@ -88,8 +88,8 @@ def test_no_page_has_code_or_styles_of_its_own_or_of_what_people_typed(
     Machine.objects.update(under_the_hood={"argv": ["qemu", name], "console_log": name}, exit_detail=name)
     browser = signed_in(boss)
     scripts = 0
-    for address in ("/machines/", f"/machines/{machine.pk}/", "/machines/new/", "/discs/", "/hosts/",
-                    "/hosts/rack-1/", "/password/", f"/machines/?q={name}", f"/machines/{nobody()}/"):  # fmt: skip
+    for address in ("/machines/", f"/machines/{machine.pk}/", f"/machines/{machine.pk}/figures/", "/machines/new/", "/discs/",
+                    "/hosts/", "/hosts/rack-1/", "/password/", f"/machines/?q={name}", f"/machines/{nobody()}/"):  # fmt: skip
         answer = browser.get(address)
         page = Inline(answer.content.decode())
         assert page.found == [], address

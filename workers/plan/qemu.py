@@ -38,6 +38,7 @@ SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=de
 FIRMWARE_CODE_NODE, FIRMWARE_VARIABLES_NODE = "firmware-code", "firmware-variables"
 AGENT_PORT = "org.qemu.guest_agent.0"
 AGENT_DEVICE = "agent0"
+BALLOON_DEVICE = "balloon"
 
 Accelerator = Literal["kvm", "tcg"]
 AsyncIo = Literal["io_uring", "native", "threads"]
@@ -133,7 +134,7 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
         *_device("virtio-rng-pci", id="rng", bus="pcie.0", addr=_slot(_SLOT_RNG), rng="entropy"),
         *_device(
             "virtio-balloon-pci",
-            id="balloon",
+            id=BALLOON_DEVICE,
             bus="pcie.0",
             addr=_slot(_SLOT_BALLOON),
             **{"free-page-reporting": True},

@@ -1,0 +1,1 @@
+"""Small pictures of machines' screens, taken only while somebody looks."""
