@@ -49,6 +49,7 @@ def heartbeat_take(beat: Heartbeat) -> bool:
             transaction.on_commit(publish.fleet_changed)
         if news:
             _tell_machines_of(host)
+            transaction.on_commit(publish.networks_changed)
             host.refresh_from_db(fields=["facts"])
             connect_made(host)
     return True

@@ -25,6 +25,7 @@ class Tab:
 TABS = (
     Tab("detail", _("Overview"), "display"),
     Tab("hardware", _("Hardware"), "cpu"),
+    Tab("network", _("Network"), "diagram-3"),
     Tab("snapshots", _("Snapshots"), "camera"),
     Tab("copies", _("Disks and copies"), "layers"),
     Tab("backups", _("Backups"), "archive"),

@@ -4,7 +4,17 @@ from django.urls import path
 
 from portal.backups import views as backups
 from portal.exports import views as exports
-from portal.machines.views import copies, firmware, guest, hardware, pages, power, power_states, snapshots
+from portal.machines.views import (
+    copies,
+    firmware,
+    guest,
+    hardware,
+    network,
+    pages,
+    power,
+    power_states,
+    snapshots,
+)
 
 app_name = "machines"
 urlpatterns = [
@@ -19,6 +29,13 @@ urlpatterns = [
     path("<uuid:machine_id>/disks/<uuid:disk_id>/remove/", hardware.disk_remove, name="disk-remove"),
     path("<uuid:machine_id>/cards/add/", hardware.card_add, name="card-add"),
     path("<uuid:machine_id>/cards/<uuid:nic_id>/remove/", hardware.card_remove, name="card-remove"),
+    path("<uuid:machine_id>/network/", network.machine_network, name="network"),
+    path("<uuid:machine_id>/ports/publish/", network.port_publish, name="port-publish"),
+    path("<uuid:machine_id>/ports/<uuid:port_id>/withdraw/", network.port_withdraw, name="port-withdraw"),
+    path("<uuid:machine_id>/firewall/", network.firewall_set, name="firewall-set"),
+    path("<uuid:machine_id>/firewall/rules/add/", network.rule_add, name="rule-add"),
+    path("<uuid:machine_id>/firewall/rules/remove/", network.rule_remove, name="rule-remove"),
+    path("<uuid:machine_id>/firewall/rules/move/", network.rule_move, name="rule-move"),
     path("<uuid:machine_id>/copies/", copies.machine_copies, name="copies"),
     path("<uuid:machine_id>/clone/", copies.machine_clone, name="clone"),
     path("<uuid:machine_id>/publish/", copies.machine_publish, name="publish"),

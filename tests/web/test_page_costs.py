@@ -87,8 +87,9 @@ def test_each_page_makes_at_most_ten_queries_however_many_machines_there_are(
         silence("rack-0", "rack-2")
     browser = signed_in(boss if administrator else ann)
     addresses = ["/machines/", "/machines/?page=7", "/machines/?q=box", f"/machines/{crowd[0].pk}/"]
-    addresses += ["/machines/new/", "/discs/"]
-    addresses += ["/hosts/", "/hosts/rack-0/"] if administrator else []
+    addresses += [f"/machines/{crowd[0].pk}/network/", "/machines/new/", "/discs/", "/networks/"]
+    network = private_network()
+    addresses += ["/hosts/", "/hosts/rack-0/", f"/networks/{network.pk}/"] if administrator else []
     for address in addresses:
         with django_assert_max_num_queries(10, info=address):
             answer = browser.get(address)
