@@ -23,10 +23,13 @@ FILES = (
     "test_copies.py",
     "test_library.py",
     "test_machine_services.py",
+    "test_networks.py",
     "test_outbox.py",
     "test_page_costs.py",
+    "test_published_ports.py",
     "test_reports.py",
     "test_rights.py",
+    "test_uplinks.py",
     "test_uploads.py",
 )
 
