@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.test import override_settings
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from portal.accounts.models import User
@@ -20,6 +24,7 @@ from portal.networks.changing import NetworkWish
 from portal.networks.models import Network
 from portal.networks.services import private_network
 from tests.browser.chromium import DESKTOP, PHONE, Witness, accessibility_faults, is_wider_than_its_window
+from tests.lab.folder import short_folder
 from tests.web import people
 from tests.web.people import interface, signed_in
 from tests.web.site import Site
@@ -33,6 +38,20 @@ CARDS = (
     interface("br0", "enp1s0", addresses=("203.0.113.9/24",), has_default_route=True),
 )
 MADE = interface("ofsbr1", "enp4s0", is_ours=True, addresses=("198.51.100.4/24",))
+
+
+@pytest.fixture(scope="module")
+def served(django_db_setup: None) -> Iterator[Site]:
+    """The portal as a process of its own, with its styles and scripts."""
+    plain = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+    with short_folder() as folder:
+        static = folder / "static"
+        with override_settings(STATIC_ROOT=static / settings.BUILD, STORAGES=plain):
+            call_command("collectstatic", verbosity=0, interactive=False)
+        with closing(Site(folder, static=static)) as site:
+            yield site
 
 
 @pytest.fixture
