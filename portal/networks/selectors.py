@@ -67,8 +67,9 @@ class HostUplink:
 
 
 def networks_offered() -> list[OfferedNetwork]:
-    """What a card can be plugged into. One query."""
-    rows = Network.objects.annotate(is_connected=Exists(Uplink.objects.filter(network=OuterRef("pk"))))
+    """What a card can be plugged into, the default first. One query."""
+    connected = Exists(Uplink.objects.filter(network=OuterRef("pk")))
+    rows = Network.objects.annotate(is_connected=connected).order_by("-is_default", "name")
     return [
         OfferedNetwork(
             row.pk, row.name, words_of(row), row.kind != NetworkKind.BRIDGED or bool(row.is_connected)

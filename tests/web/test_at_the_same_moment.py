@@ -166,7 +166,8 @@ def test_machines_that_are_made_while_their_network_gets_ipv6_have_it_or_say_so(
 
     def act(number: int) -> object:
         if number == 0:
-            return network_change_ipv6(network=network, subnet6="fd12::/64", routed=False, by=boss)
+            network_change_ipv6(network=network, subnet6="fd12::/64", routed=False, by=boss)
+            return None
         return machine_of(ann, f"box {number}")
 
     answers = at_once(act)

@@ -60,11 +60,9 @@ def addresses(site: Site, boss: User, ann: User) -> dict[str, str]:
     people.host_heard("rack-1", interfaces=(*CARDS, MADE))
     silent = people.host_heard("rack-2", interfaces=CARDS[1:3], memory_free_mib=4000)
     machine = people.done(people.machine_of(ann, "web-server"))
-    for name, kind, fields in (
-        ("office", NetworkKind.BRIDGED, {}),
-        ("test lab", NetworkKind.ISOLATED, {"subnet": "10.9.0.0/24", "subnet6": "fd12:3456:789a:1::/64"}),
-    ):
-        changing.network_create(wish=NetworkWish(name=name, kind=kind, **fields), by=boss)
+    lab = NetworkWish("test lab", NetworkKind.ISOLATED, "10.9.0.0/24", "fd12:3456:789a:1::/64")
+    for wish in (NetworkWish("office", NetworkKind.BRIDGED), lab):
+        changing.network_create(wish=wish, by=boss)
     office, private = Network.objects.get(name="office"), private_network()
     uplinks.uplink_set(network=office, host=machine.host, bridge="br0", by=boss)
     changing.network_change_ipv6(network=private, subnet6="fd99:8877:6655:1::/64", routed=False, by=boss)
@@ -156,6 +154,9 @@ def test_only_what_is_chosen_is_asked_for_and_a_person_publishes_a_port_by_hand(
     page = context.new_page()
     page.goto("/networks/new/")
     expect(page.get_by_label("Range of addresses", exact=True)).to_be_visible()
+    expect(page.get_by_label("IPv6 range")).to_be_hidden()
+    page.get_by_label("IPv6", exact=True).select_option("behind")
+    expect(page.get_by_label("IPv6 range")).to_be_visible()
     page.locator(".tile").filter(has_text="On your own network").click()
     expect(page.get_by_label("Range of addresses", exact=True)).to_be_hidden()
     page.get_by_label("Name").fill("guests")
