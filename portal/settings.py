@@ -203,6 +203,16 @@ def _private_subnet(raw: str) -> str:
     return str(subnet)
 
 
+def _published_ports(raw: str) -> range:
+    """The ports of a host at which machines may be reached: first and last one, none of the privileged."""
+    first, _dash, last = raw.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
+        raise ImproperlyConfigured(
+            f"OFFSHOOT_PUBLISHED_PORTS {raw!r} must be two ports of 1024 to 65535, as 20000-29999"
+        )
+    return range(int(first), int(last) + 1)
+
+
 def _gib(variable: str, default: str) -> int:
     """A size in bytes from a variable in GiB."""
     raw = os.environ.get(variable, default)
@@ -251,6 +261,7 @@ STORAGES = {
 WHITENOISE_IMMUTABLE_FILE_TEST = lambda path, url: True  # noqa: E731  the address carries BUILD
 
 PRIVATE_SUBNET = _private_subnet(os.environ.get("OFFSHOOT_PRIVATE_SUBNET", "192.168.57.0/24"))
+PUBLISHED_PORTS = _published_ports(os.environ.get("OFFSHOOT_PUBLISHED_PORTS", "20000-29999"))
 HOST_SILENT_SECONDS = 10
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
 LARGEST_BODY_BYTES = UPLOAD_CHUNK_BYTES + 64 * 1024

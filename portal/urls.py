@@ -12,6 +12,7 @@ urlpatterns = [
     path("machines/", include("portal.machines.urls")),
     path("templates/", include("portal.machines.template_urls")),
     path("discs/", include("portal.images.urls")),
+    path("networks/", include("portal.networks.urls")),
     path("hosts/", include("portal.fleet.urls")),
     path("backups/", include("portal.backups.urls")),
     path("exports/", include("portal.exports.urls")),

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import structlog
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -19,6 +20,7 @@ from portal.backups.models import Backup, BackupPlan, BackupState
 from portal.backups.timing import next_time
 from portal.fleet.models import Host
 from portal.live import publish
+from portal.machines import firewall
 from portal.machines.asking import change, is_starting, record_job, wanted
 from portal.machines.cloning import make_like, same_moment
 from portal.machines.models import Disk, Machine, Nic
@@ -31,6 +33,7 @@ from workers.contract.disks import BackupOrigin
 from workers.contract.errors import ErrorCode
 from workers.contract.jobs import BackupFacts, DeleteBackup, VerifyBackup
 from workers.contract.messages import OperationState, Progress
+from workers.contract.networks import NetworkKind
 from workers.contract.spec import MachineSpec
 
 _FORGOTTEN = timedelta(minutes=2)
@@ -114,6 +117,7 @@ def backup_restore(*, backup: Backup, name: str, by: User) -> Operation:
             tpm=spec.tpm,
             autostart=spec.autostart,
             boot_slot=spec.boot_slot,
+            firewall=firewall.stored(spec.firewall),
         )
         pools = {pool["name"] for pool in row.host.pools if not pool["problem"]}
         disks = [
@@ -131,7 +135,8 @@ def backup_restore(*, backup: Backup, name: str, by: User) -> Operation:
             )
             for disk in spec.disks
         ]
-        networks = {network.pk: network for network in Network.objects.all()}
+        here = Q(kind=NetworkKind.BRIDGED, uplinks__host=row.host) | ~Q(kind=NetworkKind.BRIDGED)
+        networks = {network.pk: network for network in Network.objects.filter(here)}
         nics = [
             Nic(
                 network=networks.get(nic.network.id) or private_network(),

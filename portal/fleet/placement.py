@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from workers.contract.host import TPM_FEATURE, UEFI_FEATURE, HostFacts
 from workers.contract.spec import Firmware
@@ -13,7 +14,7 @@ from workers.contract.spec import Firmware
 class Candidate:
     """A host that is alive. Memory is what is free and not promised to a machine; `missing` is what it cannot do.
 
-    `pools` is what is free in each of its pools (MiB).
+    `pools` is what is free in each of its pools (MiB), `networks` the bridged ones that it is connected to.
     """
 
     host_id: int
@@ -23,6 +24,7 @@ class Candidate:
     disk_free_mib: int
     missing: frozenset[str] = frozenset()
     pools: Mapping[str, int] = field(default_factory=dict)
+    networks: frozenset[UUID] = frozenset()
     facts: HostFacts | None = None
 
     def room_for(self, needs: Needs) -> int:
@@ -35,7 +37,7 @@ class Needs:
     """What a machine takes at once: a growing disk takes nearly nothing, a fixed one all of its size.
 
     `features` is what its host must not be without (workers/contract/host.py).
-    `pool` is where the disk shall lie; empty: beside the machine.
+    `pool` is where the disk shall lie; empty: beside the machine. `networks` are the bridged ones that it is plugged into.
     """
 
     cpus: int
@@ -43,6 +45,7 @@ class Needs:
     disk_mib: int
     features: frozenset[str] = frozenset()
     pool: str = ""
+    networks: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ def place(candidates: Sequence[Candidate], needs: Needs) -> Candidate | NoRoom |
     candidates = [candidate for candidate in candidates if not candidate.missing & needs.features]
     if not candidates:
         return NoRoom("features", 0)
+    candidates = [candidate for candidate in candidates if needs.networks <= candidate.networks]
+    if not candidates:
+        return NoRoom("networks", 0)
     fitting = [
         candidate
         for candidate in candidates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Sum
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from portal.fleet.models import Host
 from portal.fleet.placement import Candidate
+from portal.networks.models import Uplink
 from workers.contract.messages import Observed
 from workers.contract.spec import Power
 
@@ -28,8 +30,15 @@ def hosts_alive() -> QuerySet[Host]:
     return Host.objects.filter(last_seen__gte=limit)
 
 
-def candidates() -> list[Candidate]:
-    """The living hosts as placement sees them, less the memory that their machines were promised. One query."""
+def candidates(*, networks: frozenset[UUID] = frozenset()) -> list[Candidate]:
+    """The living hosts as placement sees them, less the memory that their machines were promised.
+
+    One query; one more for which of them are connected to the bridged `networks`.
+    """
+    connected: dict[int, set[UUID]] = {}
+    if networks:
+        for host_id, network_id in Uplink.objects.filter(network__in=networks).values_list("host", "network"):
+            connected.setdefault(host_id, set()).add(network_id)
     # A hibernated machine takes none.
     is_wanted = Q(machines__power__in=(Power.RUNNING, Power.PAUSED))
     is_to_come = is_wanted & ~Q(machines__observed__in=(Observed.RUNNING, Observed.PAUSED))
@@ -53,6 +62,7 @@ def candidates() -> list[Candidate]:
                 disk_free_mib=host.disk_free_mib,
                 missing=frozenset(facts.missing_features),
                 pools={pool["name"]: pool["free_mib"] for pool in host.pools if not pool["problem"]},
+                networks=frozenset(connected.get(host.pk, ())),
                 facts=facts,
             )
         )

@@ -11,6 +11,7 @@ from django.utils import timezone
 from portal.fleet.models import Host
 from portal.fleet.selectors import hosts_alive
 from portal.live import publish
+from portal.networks.uplinks import connect_made
 from workers.contract.messages import Heartbeat
 
 log = structlog.get_logger()
@@ -48,6 +49,9 @@ def heartbeat_take(beat: Heartbeat) -> bool:
             transaction.on_commit(publish.fleet_changed)
         if news:
             _tell_machines_of(host)
+            transaction.on_commit(publish.networks_changed)
+            host.refresh_from_db(fields=["facts"])
+            connect_made(host)
     return True
 
 

@@ -12,7 +12,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from portal.accounts.models import User
 from portal.live.sessions import session_is_valid
-from portal.live.topics import LIBRARY, STAFF, machine_group, owner_group, session_group
+from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
 from portal.machines.selectors import machines_for
 from portal.screens.services import screens_ask
 from workers.contract.screens import MOST_SCREENS
@@ -126,6 +126,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             return STAFF if self.user.is_administrator else None
         if topic == "library":
             return LIBRARY
+        if topic == "networks":
+            return NETWORKS
         if topic.startswith("machine:"):
             group: str | None = await database_sync_to_async(self._machine_group)(
                 topic.removeprefix("machine:")

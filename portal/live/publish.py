@@ -14,7 +14,7 @@ import structlog
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-from portal.live.topics import LIBRARY, STAFF, machine_group, owner_group, session_group
+from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
 from portal.machines.models import Machine
 
 _LONGEST_SECONDS = 1.0
@@ -47,6 +47,11 @@ def fleet_changed() -> None:
 def library_changed() -> None:
     """A disc came or went."""
     _tell({LIBRARY: "library"})
+
+
+def networks_changed() -> None:
+    """A network came, went, or is another one; or a host is connected to it otherwise."""
+    _tell({NETWORKS: "networks"})
 
 
 def session_ended(session_key: str) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 STAFF = "staff"
 LIBRARY = "library"
+NETWORKS = "networks"
 
 
 def machine_group(machine_id: UUID) -> str:

@@ -45,6 +45,14 @@ def exclusive(row: Machine) -> Operation | None:
     return row.operations.filter(kind__in=EXCLUSIVE, state__in=OPEN_STATES).first()
 
 
+def changeable(machine: Machine) -> Machine:
+    """The machine's row, locked, for a change of what it is; raises Refused as `wanted` does, and while it is just starting."""
+    row = wanted(machine)
+    if is_starting(row):
+        raise Refused(_("The machine is just starting. Try again when it runs. Nothing was changed."))
+    return row
+
+
 def running(machine: Machine) -> Machine:
     row = wanted(machine)
     if row.observed != Observed.RUNNING:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
+from portal.machines import firewall
 from portal.machines.asking import off, record, refuse_while_copied
 from portal.machines.cards import plug_in
 from portal.machines.freezing import begin_template, freeze
@@ -108,6 +109,7 @@ def machine_from_template(
             host=row.host,
             cpus=cpus,
             memory_mib=memory_mib,
+            firewall=firewall.stored(hardware.firewall or firewall.for_new_machine(hardware.guest)),
             guest=hardware.guest,
             firmware=hardware.firmware,
             tpm=hardware.tpm,
@@ -153,7 +155,9 @@ def make_like(
     for disk in disks:
         disk.machine = machine
         disk.save(force_insert=True)
-    for nic in nics:
+    for nic in sorted(
+        nics, key=lambda nic: nic.network_id
+    ):  # locked in one order, so that two never wait for each other
         plug_in(nic, machine)
     return record(machine, Kind.CREATE, by, after=after)
 

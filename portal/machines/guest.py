@@ -64,14 +64,6 @@ def facts_of(machine: Machine) -> AgentFacts | None:
         return None
 
 
-def ssh_command(machine: Machine, nics: list[Nic]) -> str:
-    """How a cloud machine is reached; empty for another one."""
-    if not machine.seed or not nics:
-        return ""
-    address = next((nic.address for nic in nics if nic.address), None)
-    return f"ssh {machine.seed['user']}@{address}" if address else ""
-
-
 def password_set(*, machine: Machine, account: str, password: str, by: User) -> Operation:
     """Have the guest set an account's password. The password itself is kept nowhere. Raises Refused."""
     if not (_ACCOUNT.fullmatch(account) or account == "Administrator"):

@@ -17,7 +17,7 @@ from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
 from portal.fleet.selectors import candidates
-from portal.machines.asking import change, is_starting, refuse_while_copied, wanted
+from portal.machines.asking import change, changeable, refuse_while_copied
 from portal.machines.cards import plug_in
 from portal.machines.models import Disk, Machine, Nic
 from portal.machines.room import needs_room_in_pool
@@ -43,7 +43,7 @@ def machine_change_size(
     most = memory_most_mib if memory_most_mib and memory_most_mib > memory_mib else None
     try:
         with transaction.atomic():
-            row = _changeable(machine)
+            row = changeable(machine)
             columns: dict[str, Any] = {
                 "name": name,
                 "cpus": cpus,
@@ -63,7 +63,7 @@ def machine_change_size(
 def machine_change_boot(*, machine: Machine, boot_from: BootFrom, slot: int | None, by: User) -> Operation:
     """What is tried first: the disc in the drive, or the disk in this slot. Raises Refused."""
     with transaction.atomic():
-        row = _changeable(machine)
+        row = changeable(machine)
         if boot_from is BootFrom.DISC:
             return _unless_so(row, by, boot_from=boot_from)
         if slot is None or not row.disks.filter(position=slot, is_leaving=False).exists():
@@ -124,7 +124,7 @@ def card_add(*, machine: Machine, network: Network, model: NicModel, by: User) -
     """One more network card, with an address of its own. Raises Refused."""
     try:
         with transaction.atomic():
-            row = _changeable(machine)
+            row = changeable(machine)
             slot = _free(MOST_CARDS, row.nics.values_list("position", flat=True))
             if slot is None:
                 raise Refused(_("A machine has at most %(most)d network cards.") % {"most": MOST_CARDS})
@@ -139,22 +139,15 @@ def card_add(*, machine: Machine, network: Network, model: NicModel, by: User) -
 def card_remove(*, machine: Machine, nic_id: UUID, by: User) -> Operation:
     """Take a network card out; its address is given up when its host has done it. Raises Refused."""
     with transaction.atomic():
-        row = _changeable(machine)
+        row = changeable(machine)
         _refuse_while_paused(row)
         if not row.nics.filter(pk=nic_id, is_leaving=False).update(is_leaving=True):
             raise Refused(_("The machine has no such network card any more."))
         return change(row, Kind.CHANGE, by)
 
 
-def _changeable(machine: Machine) -> Machine:
-    row = wanted(machine)
-    if is_starting(row):
-        raise Refused(_("The machine is just starting. Try again when it runs. Nothing was changed."))
-    return row
-
-
 def _disks_changeable(machine: Machine) -> Machine:
-    row = _changeable(machine)
+    row = changeable(machine)
     refuse_while_copied(row)
     if row.snapshots.exists():
         raise Refused(

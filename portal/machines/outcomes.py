@@ -12,6 +12,7 @@ from portal.machines import snapshots
 from portal.machines.freezing import settle_forget, settle_freeze
 from portal.machines.moving import settle_move
 from portal.machines.taking_back import settle_leaving
+from portal.networks.uplinks import settle_bridge
 from workers.contract.messages import Progress
 
 Outcome = Callable[[Operation, Progress], None]
@@ -26,6 +27,8 @@ OUTCOMES: dict[Kind, Outcome] = {
     Kind.FREEZE: settle_freeze,
     Kind.FORGET_BASE: settle_forget,
     Kind.CHECK_IMAGE: settle_check,
+    Kind.MAKE_BRIDGE: settle_bridge,
+    Kind.REMOVE_BRIDGE: settle_bridge,
     Kind.TAKE_SNAPSHOT: snapshots.settle_taking,
     Kind.REVERT: snapshots.settle_reverting,
     Kind.DELETE_SNAPSHOT: snapshots.settle_deleting,

@@ -19,6 +19,7 @@ from portal.live import publish
 from portal.machines import dispatch, outcomes
 from portal.machines.models import Machine, Nic
 from portal.machines.taking_back import take_back
+from portal.networks.uplinks import BRIDGE_KINDS
 from workers.contract.errors import ErrorCode, MessageError
 from workers.contract.messages import (
     ApplyMachine,
@@ -76,6 +77,9 @@ def progress_take(progress: Progress) -> bool:
         if progress.machine_id is not None:
             owner = operation.machine.owner_id if operation.machine else None
             transaction.on_commit(partial(publish.machine_changed, progress.machine_id, owner))
+        elif operation.kind in BRIDGE_KINDS:
+            transaction.on_commit(publish.fleet_changed)
+            transaction.on_commit(publish.networks_changed)
     log.info("operation", operation=str(progress.operation_id), state=progress.state.value)
     return True
 

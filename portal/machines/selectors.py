@@ -49,6 +49,7 @@ def machines_for(user: User, *, query: str = "") -> QuerySet[Machine]:
     machines = Machine.objects.all() if user.is_administrator else Machine.objects.filter(owner=user)
     if query:
         found = Q(name__icontains=query) | Q(nics__address__icontains=query)
+        found |= Q(nics__address6__icontains=query) | Q(nics__leased_address__icontains=query)
         if user.is_administrator:
             found |= Q(owner__username__icontains=query) | Q(host__name__icontains=query)
         machines = machines.filter(found).distinct()
@@ -115,7 +116,9 @@ def _listed(row: Machine, newest: Operation | None, now: Now | None) -> ListedMa
         cpus=row.cpus,
         memory_mib=row.memory_mib,
         disk_bytes=sum(disk.size_bytes for disk in row.disks.all()),
-        addresses=(*(nic.address for nic in nics if nic.address), *others),
+        addresses=tuple(
+            dict.fromkeys((*filter(None, (nic.address or nic.leased_address for nic in nics)), *others))
+        ),
         system=guest.system if guest else "",
         status=status_with(row, newest),
         screen_at=_screen_at(row),

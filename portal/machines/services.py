@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
@@ -14,6 +15,7 @@ from portal.fleet.models import Host
 from portal.fleet.placement import Candidate, Needs, NoRoom, features_of, place
 from portal.fleet.selectors import candidates, hosts_alive
 from portal.images.models import Image, ImageKind, ImageState
+from portal.machines import firewall
 from portal.machines.asking import change, is_starting, record, refuse_while_copied, running, wanted
 from portal.machines.cards import plug_in
 from portal.machines.drives import Drive, has_second_drive
@@ -22,6 +24,7 @@ from portal.machines.taking_back import take_back
 from portal.networks.models import Network
 from portal.refusal import Refused
 from workers.contract.messages import Observed
+from workers.contract.networks import NetworkKind
 from workers.contract.spec import (
     GIB,
     MIB,
@@ -84,7 +87,9 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                     fixed_mib + 64,
                     features_of(wish.firmware, tpm=wish.tpm),
                     wish.pool,
-                )
+                    _bridged(wish.network),
+                ),
+                wish.network,
             )
             host = Host.objects.get(pk=chosen.host_id)
             _refuse_small_disk(wish)
@@ -103,6 +108,7 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
                 run=1,
                 power=Power.RUNNING,
                 seed=wish.seed.model_dump(mode="json") if wish.seed else None,
+                firewall=firewall.stored(firewall.for_new_machine(wish.guest)),
             )
             Disk.objects.create(
                 machine=machine,
@@ -241,10 +247,14 @@ def clean_name(raw: str) -> str:
     return name
 
 
-def _choose_host(needs: Needs) -> Candidate:
+def _bridged(network: Network) -> frozenset[UUID]:
+    return frozenset({network.pk}) if network.kind == NetworkKind.BRIDGED else frozenset()
+
+
+def _choose_host(needs: Needs, network: Network) -> Candidate:
     """The host for it. The fleet stays locked to the end of the transaction, so that no room is promised twice."""
     list(hosts_alive().select_for_update().order_by("pk").values_list("pk"))
-    match place(candidates(), needs):
+    match place(candidates(networks=needs.networks), needs):
         case Candidate() as chosen:
             return chosen
         case NoRoom(short_of="cpus", most=most):
@@ -252,6 +262,12 @@ def _choose_host(needs: Needs) -> Candidate:
         case NoRoom(short_of="memory", most=most):
             words = _("No host has that much memory free: the most is %(most).1f GB now.")
             raise Refused(words % {"most": most / 1024}, "memory_gib")
+        case NoRoom(short_of="networks"):
+            words = _(
+                "No host that can be reached is connected to the network “%(name)s”. "
+                "Choose another network, or ask an administrator to connect a host."
+            )
+            raise Refused(words % {"name": network.name}, "network")
         case NoRoom(short_of="features"):
             words = _("No host that can be reached has the firmware or TPM that this machine needs.")
             raise Refused(words, "firmware")

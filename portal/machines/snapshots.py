@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from ipaddress import IPv6Address
 from typing import Any
 
 import structlog
@@ -14,15 +15,18 @@ from pydantic import ValidationError
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.images.models import Image
+from portal.machines import firewall
 from portal.machines.asking import change, record, wanted
 from portal.machines.cards import plug_in
 from portal.machines.models import Disk, Machine, Nic, Snapshot
-from portal.machines.specs import disc_spec, spec_of
+from portal.machines.specs import disc_spec, network_on, network_spec, spec_of
 from portal.networks.models import Network
+from portal.networks.services import address6_beside, free_host_name
 from portal.refusal import Refused
 from workers.contract.acts import DeleteSnapshot, RevertToSnapshot, TakeSnapshot
 from workers.contract.disks import DiscSpec, DiskSpec
 from workers.contract.messages import Observed, OperationState, Progress, Step, StepState
+from workers.contract.networks import NetworkKind
 from workers.contract.spec import Autostart, BootFrom, DiskKind, MachineSpec, NicSpec, Power, StopMode
 
 MOST_SNAPSHOTS = 50
@@ -89,6 +93,7 @@ def snapshot_revert(
                 "cpu_weight": row.cpu_weight,
                 "disks": _limited_as_now(row, then),
                 "nics": nics,
+                "firewall": firewall.in_force(row.firewall),
                 "disc": disc_spec(disc),
                 "second_disc": disc_spec(second),
                 "boot_from": then.boot_from if disc else BootFrom.DISK,
@@ -186,8 +191,9 @@ def become(machine: Machine, then: MachineSpec) -> None:
             continue
         if known is not None:
             known.delete()
-        taken = Nic.objects.filter(host=machine.host, network=network, address=str(wish.address))
-        address = str(wish.address) if wish.address and not taken.exists() else None
+        address = str(wish.address) if wish.address else None
+        if address and Nic.objects.filter(host=machine.host, network=network, address=address).exists():
+            address = None
         limits = {"mbit_in": wish.mbit_in, "mbit_out": wish.mbit_out}
         card = Nic(network=network, position=wish.slot, model=wish.model, mac=wish.mac, **limits)
         plug_in(card, machine, address=address)
@@ -293,17 +299,30 @@ def _nics_then(row: Machine, then: MachineSpec) -> tuple[NicSpec, ...]:
         if here is not None and here.network.id == nic.network.id:
             nics.append(here.model_copy(update={"slot": nic.slot, "model": nic.model}))
             continue
-        network = Network.objects.filter(pk=nic.network.id).first()
+        network = network_on(row.host, nic.network.id)
         if network is None or network.range != nic.network.subnet:
             raise Refused(_("A network of then no longer exists, so the machine cannot go back to it."))
-        taken = Nic.objects.filter(host=row.host, network=network, address=str(nic.address))
-        if (
-            taken.exclude(machine=row).exists()
-            or Nic.objects.filter(mac=nic.mac).exclude(machine=row).exists()
-        ):
+        if network.kind == NetworkKind.BRIDGED and not network.uplinks_here:
+            words = _(
+                "The host is not connected to the network “%(name)s” of then any more. Nothing was changed."
+            )
+            raise Refused(words % {"name": network.name})
+        is_taken = nic.address is not None and (
+            Nic.objects.filter(host=row.host, network=network, address=str(nic.address))
+            .exclude(machine=row)
+            .exists()
+        )
+        if is_taken or Nic.objects.filter(mac=nic.mac).exclude(machine=row).exists():
             words = _("The address %(address)s of then belongs to another machine now. Nothing was changed.")
             raise Refused(words % {"address": nic.address})
-        nics.append(nic.model_copy(update={"ports": ()}))
+        address6 = address6_beside(network, str(nic.address) if nic.address else None)
+        as_now = {
+            "network": network_spec(network),
+            "address6": IPv6Address(address6) if address6 else None,
+            "host_name": free_host_name(row.name, network, row.host) if network.subnet else "",
+            "ports": (),
+        }
+        nics.append(nic.model_copy(update=as_now))
     return tuple(nics)
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Prefetch
 from pydantic import TypeAdapter
 
+from portal.fleet.models import Host
 from portal.images.models import Image
+from portal.machines import firewall
 from portal.machines.models import Disk, Machine, Nic
 from portal.networks.models import Network, Uplink
 from portal.networks.names import host_name_for
 from workers.contract.disks import BaseOrigin, ImageOrigin, Origin
 from workers.contract.networks import (
-    FirewallSpec,
     NetworkKind,
     NetworkSpec,
     NicModel,
@@ -74,7 +76,7 @@ def spec_of(machine: Machine) -> MachineSpec:
             .order_by("position")
         ),
         cpu_weight=machine.cpu_weight,
-        firewall=FirewallSpec.model_validate_json(json.dumps(machine.firewall)) if machine.firewall else None,
+        firewall=firewall.in_force(machine.firewall),
     )
 
 
@@ -111,6 +113,12 @@ def network_spec(network: Network) -> NetworkSpec:
         bridge=uplinks[0].bridge if uplinks else None,
         domain="" if network.kind == NetworkKind.BRIDGED else host_name_for(network.name),
     )
+
+
+def network_on(host: Host, network_id: UUID) -> Any:
+    """The network with its uplinks on the host (`uplinks_here`); None where it is gone."""
+    here = Prefetch("uplinks", queryset=Uplink.objects.filter(host=host), to_attr="uplinks_here")
+    return Network.objects.prefetch_related(here).filter(pk=network_id).first()
 
 
 def _uplinks_on(machine: Machine) -> Prefetch[str]:

@@ -26,6 +26,7 @@ TABS = (
     Tab("detail", _("Overview"), "display"),
     Tab("figures", _("Figures"), "graph-up"),
     Tab("hardware", _("Hardware"), "cpu"),
+    Tab("network", _("Network"), "diagram-3"),
     Tab("snapshots", _("Snapshots"), "camera"),
     Tab("copies", _("Disks and copies"), "layers"),
     Tab("backups", _("Backups"), "archive"),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from django.db.models import QuerySet
 
 from portal.activity.models import STARTING, Kind, Operation
+from portal.machines import firewall
 from portal.machines.models import Disk, Machine, Nic
+from portal.networks.models import PublishedPort
+from workers.contract import networks as contract
 from workers.contract.errors import MessageError
 from workers.contract.messages import ApplyMachine, Observed, OperationState, Progress
 from workers.contract.spec import MachineSpec, NicModel
@@ -40,7 +45,9 @@ def take_back(changed: Operation) -> None:
     if machine is None or spec is None or failed is None:
         log.warning("change not taken back", operation=str(changed.pk))
         return
-    columns = {name: getattr(spec, name) for name in _COLUMNS}
+    columns: dict[str, Any] = {name: getattr(spec, name) for name in _COLUMNS}
+    if spec.firewall != failed.firewall:
+        columns["firewall"] = _firewall_before(spec, failed)
     Machine.objects.filter(pk=machine.pk).update(**columns)
     disks, nics = Disk.objects.filter(machine=machine), Nic.objects.filter(machine=machine)
     known = {disk.id for disk in spec.disks}
@@ -56,6 +63,39 @@ def take_back(changed: Operation) -> None:
     nics.filter(mac__in=[nic.mac for nic in failed.nics if nic.mac not in macs]).delete()
     for nic in spec.nics:
         nics.filter(mac=nic.mac).update(mbit_in=nic.mbit_in, mbit_out=nic.mbit_out, is_leaving=False)
+    _take_ports_back(machine, spec, failed)
+
+
+def _firewall_before(spec: MachineSpec, failed: MachineSpec) -> dict[str, Any] | None:
+    """As it was; where it was off, the rules stay with it."""
+    return firewall.stored(spec.firewall) or firewall.stored(failed.firewall, is_on=False)
+
+
+def _take_ports_back(machine: Machine, spec: MachineSpec, failed: MachineSpec) -> None:
+    """Those that it published are no more; those that it withdrew are again, where nobody has them now."""
+    before, after = _ports(spec), _ports(failed)
+    rows = {nic.mac: nic for nic in machine.nics.all()}
+    for mac, port in after - before:
+        PublishedPort.objects.filter(
+            nic__machine=machine, nic__mac=mac, protocol=port.protocol, host_port=port.host_port
+        ).delete()
+    for mac, port in before - after:
+        nic = rows.get(mac)
+        taken = PublishedPort.objects.filter(
+            host=machine.host_id, protocol=port.protocol, host_port=port.host_port
+        )
+        if nic is not None and not taken.exists():
+            PublishedPort.objects.create(
+                nic=nic,
+                host_id=machine.host_id,
+                protocol=port.protocol,
+                host_port=port.host_port,
+                guest_port=port.guest_port,
+            )
+
+
+def _ports(spec: MachineSpec) -> set[tuple[str, contract.PublishedPort]]:
+    return {(nic.mac, port) for nic in spec.nics for port in nic.ports}
 
 
 def settle_leaving(operation: Operation, progress: Progress) -> None:

@@ -25,6 +25,7 @@ class Network(models.Model):
     routed6 = models.BooleanField(
         default=False, help_text="IPv6 leaves with the machines' own addresses, not behind the host's"
     )
+    is_default = models.BooleanField(default=False, help_text="what a machine gets where nobody chooses")
 
     class Meta:
         ordering = ["name"]
@@ -34,7 +35,10 @@ class Network(models.Model):
                 | (~Q(kind=NetworkKind.BRIDGED) & ~Q(subnet="")),
                 name="a_network_has_a_subnet_unless_bridged",
                 violation_error_message=_("A network has a subnet, unless it is bridged."),
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True), name="one_default_network"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ import secrets
 from ipaddress import IPv4Address
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from portal.fleet.models import Host
@@ -17,11 +18,32 @@ PRIVATE = "private"
 
 
 def private_network() -> Network:
-    """The network that is there from the start: NAT, ready by default."""
+    """The network that a machine gets where nobody chooses: there from the start, NAT, whatever it is called now."""
     network, _created = Network.objects.get_or_create(
-        name=PRIVATE, defaults={"subnet": settings.PRIVATE_SUBNET}
+        is_default=True, defaults={"name": PRIVATE, "subnet": settings.PRIVATE_SUBNET}
     )
     return network
+
+
+def networks_locked(network: Network) -> Network:
+    """The network's row, locked to the end of the transaction; raises Refused where it is gone.
+
+    The default network is locked with it, always in the same order, so that changes of ranges come one after the other.
+    """
+    wanted = Q(pk=network.pk) | Q(is_default=True)
+    rows = {row.pk: row for row in Network.objects.select_for_update().filter(wanted).order_by("pk")}
+    return _there(rows.get(network.pk))
+
+
+def network_plugged(network: Network) -> Network:
+    """The network's row as it is now, locked, so that its range stays what it is while a card gets an address of it."""
+    return _there(Network.objects.select_for_update().filter(pk=network.pk).first())
+
+
+def _there(row: Network | None) -> Network:
+    if row is None:
+        raise Refused(_("That network is not there any more. Nothing was changed."), "network")
+    return row
 
 
 def free_address(network: Network, host: Host) -> str | None:

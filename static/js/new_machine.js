@@ -59,7 +59,7 @@ function review() {
   const own = `${form.elements.cpus.value || "?"} CPU, ${form.elements.memory_gib.value || "?"} GB`;
   show("size", isCustom ? `${size.dataset.words}: ${own}` : size?.dataset.words);
   show("disk", disk.value ? `${disk.value} GB, ${checked("disk_kind")?.dataset.words ?? ""}` : "");
-  show("network", form.elements.network.selectedOptions[0]?.textContent.trim());
+  show("network", checked("network")?.dataset.words);
 }
 
 disk.addEventListener("input", () => {

@@ -28,7 +28,7 @@ from tests.lab.waiting import wait_for
 PAGES = (
     "sign-in", "machines", "machine", "machine-off", "new-machine", "new-machine-refused", "discs", "hosts", "host",
     "password", "not-found", "snapshots", "hardware", "copies", "templates", "from-template",
-    "backups", "restore", "old-backups",
+    "backups", "restore", "old-backups", "networks", "new-network", "machine-network",
 )  # fmt: skip
 
 
@@ -72,6 +72,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
         "hardware": f"{runs}hardware/", "snapshots": f"{runs}snapshots/",
         "copies": f"{off}copies/", "templates": "/templates/", "from-template": template,
         "backups": f"{off}backups/", "restore": restore, "old-backups": "/backups/",
+        "networks": "/networks/", "new-network": "/networks/new/", "machine-network": f"{runs}network/",
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from portal.machines.models import Machine
 from portal.machines.services import MachineWish
 from portal.networks.services import private_network
 from workers.contract.errors import ErrorCode
-from workers.contract.host import CpuFacts, HostFacts, HostUsage, KvmAnswer, KvmProbe
+from workers.contract.host import CpuFacts, HostFacts, HostUsage, InterfaceFacts, KvmAnswer, KvmProbe
 from workers.contract.messages import (
     EndReason,
     ErrorReport,
@@ -47,7 +47,24 @@ def later() -> int:
     return next(_sequence)
 
 
-def facts(*, threads: int = 8, kvm: KvmAnswer = KvmAnswer.WORKS) -> HostFacts:
+def interface(name: str, *ports: str, **changes: Any) -> InterfaceFacts:
+    """A card of a host; with `ports` or `is_bridge` a bridge."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "is_bridge": bool(ports),
+        "mac": "02:00:00:00:00:01",
+        "is_up": True,
+        "ports": ports,
+    }
+    return InterfaceFacts(**(fields | changes))
+
+
+def facts(
+    *,
+    threads: int = 8,
+    kvm: KvmAnswer = KvmAnswer.WORKS,
+    interfaces: tuple[InterfaceFacts, ...] = (),
+) -> HostFacts:
     """What a host says that it can do."""
     cpu = CpuFacts(
         model="Test CPU",
@@ -60,12 +77,17 @@ def facts(*, threads: int = 8, kvm: KvmAnswer = KvmAnswer.WORKS) -> HostFacts:
     )
     probe = KvmProbe(answer=kvm, detail="it ran", kvm_seconds=0.2, tcg_seconds=0.4, slower_than_tcg=0.5)
     return HostFacts(
-        cpu=cpu, kvm=probe, qemu_version="7.2.0", kernel="6.1.0", missing_features=("vhost-net",)
+        cpu=cpu,
+        kvm=probe,
+        qemu_version="7.2.0",
+        kernel="6.1.0",
+        missing_features=("vhost-net",),
+        interfaces=interfaces,
     )
 
 
 def heartbeat(name: str = "rack-1", **changes: Any) -> Heartbeat:
-    """A heartbeat of a host with room; `changes` replace fields of it, of its usage, or its `threads`."""
+    """A heartbeat of a host with room; `changes` replace fields of it, of its usage, or its `threads` and `interfaces`."""
     sizes = {
         key: changes.pop(key, value)
         for key, value in {
@@ -80,7 +102,7 @@ def heartbeat(name: str = "rack-1", **changes: Any) -> Heartbeat:
         "sequence": later(),
         "started": 1_700_000_000,
         "gateway": "unix:/nowhere/gateway.sock",
-        "facts": facts(threads=changes.pop("threads", 8)),
+        "facts": facts(threads=changes.pop("threads", 8), interfaces=changes.pop("interfaces", ())),
         "usage": HostUsage(load=0.5, **sizes),
     }
     return Heartbeat(**(fields | changes))

@@ -46,7 +46,8 @@ def memory_mib(pid: int) -> float:
 class Site:
     """Web server, gateway and Redis over the test's own database; one for a module of tests."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, static: Path | None = None) -> None:
+        """`static`: where styles and scripts were collected, for a real browser."""
         if connection.vendor != "sqlite":
             raise RuntimeError("the second process finds the database by its file")
         self.broker = Broker(folder / "redis")
@@ -55,6 +56,8 @@ class Site:
         # The same keys, so that sessions that the test makes are good there.
         shutil.copy(settings.PORTAL_DIR / "secrets.json", state / "portal")
         (state / "portal" / "db.sqlite3").symlink_to(connection.settings_dict["NAME"])
+        if static is not None:
+            (state / "portal" / "static").symlink_to(static)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.listen = f"127.0.0.1:{free.getsockname()[1]}"
         self.origin = f"http://{self.listen}"

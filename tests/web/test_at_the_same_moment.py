@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.conf import LazySettings
 from django.db import connections
 
 from portal.accounts.models import User
@@ -16,9 +17,14 @@ from portal.console.services import ticket_issue, ticket_redeem
 from portal.machines import services
 from portal.machines.models import Machine, Nic
 from portal.machines.reports import observed_take, progress_take
+from portal.networks.changing import NetworkWish, network_change_ipv6, network_create
+from portal.networks.models import Network, PublishedPort
+from portal.networks.ports import port_publish
+from portal.networks.services import private_network
 from portal.refusal import Refused
 from tests.web.people import done, host_heard, machine_of, newest, seen, told
 from workers.contract.messages import Observed, OperationState
+from workers.contract.networks import NetworkKind, Protocol
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AT_ONCE = 20
@@ -119,3 +125,52 @@ def test_a_console_ticket_opens_one_of_twenty_doors(ann: User) -> None:
 def test_the_first_administrator_is_made_once(transactional_db: None) -> None:
     at_once(lambda _: ensure_administrator())
     assert User.objects.filter(is_staff=True).count() == 1
+
+
+def test_of_twenty_people_who_want_the_last_three_ports_three_get_them(
+    ann: User, settings: LazySettings
+) -> None:
+    settings.PUBLISHED_PORTS = range(20000, 20003)
+    host_heard()
+    machines = [done(machine_of(ann, f"box {number}")) for number in range(AT_ONCE)]
+    nics = [machine.nics.get().pk for machine in machines]
+    answers = at_once(
+        lambda number: port_publish(
+            machine=machines[number],
+            nic_id=nics[number],
+            protocol=Protocol.TCP,
+            guest_port=22,
+            host_port=None,
+            by=ann,
+        )
+    )
+    assert sum(isinstance(each, Operation) for each in answers) == 3, answers
+    assert sorted(PublishedPort.objects.values_list("host_port", flat=True)) == [20000, 20001, 20002]
+    assert all("in use" in each for each in answers if isinstance(each, str)), answers
+
+
+def test_of_twenty_networks_that_overlap_one_is_made(ann: User) -> None:
+    answers = at_once(
+        lambda number: network_create(
+            wish=NetworkWish(name=f"net {number}", kind=NetworkKind.NAT, subnet="10.0.0.0/24"), by=ann
+        )
+    )
+    assert sum(isinstance(each, Network) for each in answers) == 1, answers
+
+
+def test_machines_that_are_made_while_their_network_gets_ipv6_have_it_or_say_so(
+    ann: User, boss: User
+) -> None:
+    host_heard()
+    network = private_network()
+
+    def act(number: int) -> object:
+        if number == 0:
+            network_change_ipv6(network=network, subnet6="fd12::/64", routed=False, by=boss)
+            return None
+        return machine_of(ann, f"box {number}")
+
+    answers = at_once(act)
+    network.refresh_from_db()
+    with_it = Nic.objects.filter(address6__isnull=False).count()
+    assert with_it == (Nic.objects.count() if network.subnet6 else 0), answers

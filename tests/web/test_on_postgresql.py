@@ -24,11 +24,14 @@ FILES = (
     "test_figures.py",
     "test_library.py",
     "test_machine_services.py",
+    "test_networks.py",
     "test_outbox.py",
     "test_page_costs.py",
+    "test_published_ports.py",
     "test_reports.py",
     "test_rights.py",
     "test_screens.py",
+    "test_uplinks.py",
     "test_uploads.py",
 )
 

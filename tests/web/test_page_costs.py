@@ -86,10 +86,11 @@ def test_each_page_makes_at_most_ten_queries_however_many_machines_there_are(
     if silent:
         silence("rack-0", "rack-2")
     browser = signed_in(boss if administrator else ann)
-    addresses = ["/machines/", "/machines/?page=7", "/machines/?q=box"]
-    addresses += [f"/machines/{crowd[0].pk}/", f"/machines/{crowd[0].pk}/figures/"]
-    addresses += ["/machines/new/", "/discs/"]
-    addresses += ["/hosts/", "/hosts/rack-0/"] if administrator else []
+    own = f"/machines/{crowd[0].pk}"
+    addresses = ["/machines/", "/machines/?page=7", "/machines/?q=box", f"{own}/", f"{own}/figures/"]
+    addresses += [f"{own}/network/", "/machines/new/", "/discs/", "/networks/"]
+    network = private_network()
+    addresses += ["/hosts/", "/hosts/rack-0/", f"/networks/{network.pk}/"] if administrator else []
     for address in addresses:
         with django_assert_max_num_queries(10, info=address):
             answer = browser.get(address)

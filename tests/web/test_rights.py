@@ -23,6 +23,7 @@ from portal.images import parts
 from portal.images.models import Download, Image, Upload
 from portal.machines.models import Disk, Machine, Nic, Snapshot, Template
 from portal.machines.specs import spec_of
+from portal.networks.models import Network, PublishedPort, Uplink
 from tests.web.people import image_named, nobody, signed_in
 from workers.contract.tokens import Purpose, issue
 
@@ -91,6 +92,13 @@ RULES: dict[str, Rule] = {
     "machines:finish-installation": change(302, 404, 302, 302),
     "machines:insert-disc": change(302, 404, 302, 302),
     "machines:change-firmware": change(302, 404, 302, 302),
+    "machines:network": reading(302, 404, 200, 200),
+    "machines:port-publish": change(302, 404, 422, 422),
+    "machines:port-withdraw": change(302, 404, 302, 302),
+    "machines:firewall-set": change(302, 404, 422, 422),
+    "machines:rule-add": change(302, 404, 422, 422),
+    "machines:rule-remove": change(302, 404, 302, 302),
+    "machines:rule-move": change(302, 404, 302, 302),
     "machines:copies": reading(302, 404, 200, 200),
     "machines:clone": change(302, 404, 422, 422),  # it needs the machine to be off, and a name
     "machines:publish": change(302, 404, 422, 422),
@@ -137,6 +145,18 @@ RULES: dict[str, Rule] = {
     "fleet:list": reading(302, 404, 404, 200),
     "fleet:detail": reading(302, 404, 404, 200),
     "fleet:figures-data": reading(302, 404, 404, 200),
+    "fleet:bridge-make": change(302, 404, 404, 422),
+    "fleet:bridge-remove": change(302, 404, 404, 302),
+    "networks:list": reading(302, 200, 200, 200),
+    "networks:new": page(302, 404, 404, 200),
+    "networks:detail": reading(302, 404, 404, 200),
+    "networks:rename": change(302, 404, 404, 422),
+    "networks:subnet": change(302, 404, 404, 422),
+    "networks:ipv6": change(302, 404, 404, 422),
+    "networks:delete": change(302, 404, 404, 302),
+    "networks:uplink-set": change(302, 404, 404, 422),
+    "networks:uplink-remove": change(302, 404, 404, 302),
+    "networks:uplink-bridge": change(302, 404, 404, 422),
 }
 CHANGING = [name for name, rule in RULES.items() if rule.changes]
 OF_A_MACHINE = [
@@ -194,7 +214,18 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
     arguments["exports:receive"] = {"export_id": export.pk}
     for name in ("file", "remove"):
         arguments[f"machines:export-{name}"]["export_id"] = export.pk
-    arguments["fleet:detail"] = arguments["fleet:figures-data"] = {"name": "rack-1"}
+    nic = running.nics.get()
+    port = PublishedPort.objects.create(
+        nic=nic, host=running.host, protocol="tcp", host_port=20000, guest_port=22
+    )
+    arguments["machines:port-withdraw"]["port_id"] = port.pk
+    for name in RULES:
+        if name.startswith("fleet:") and name != "fleet:list":
+            arguments[name] = {"name": "rack-1"}
+        if name.startswith("networks:") and name not in ("networks:list", "networks:new"):
+            arguments[name] = {"network_id": nic.network_id}
+    for name in ("remove", "bridge"):
+        arguments[f"networks:uplink-{name}"]["host_id"] = running.host_id
     return {name: reverse(name, kwargs=arguments.get(name)) for name in RULES}
 
 
@@ -211,6 +242,7 @@ def everything() -> list[dict[str, Any]]:
     """All that a request could have changed."""
     tables: tuple[type[models.Model], ...] = (
         Machine, Disk, Nic, Snapshot, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
+        Network, Uplink, PublishedPort,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [
@@ -274,7 +306,7 @@ def test_a_method_that_an_address_is_not_for_is_refused(
     addresses: dict[str, str], people: dict[str, User | None], name: str
 ) -> None:
     before = everything()
-    browser = browser_of(people["administrator" if name.startswith("fleet") else "owner"])
+    browser = browser_of(people["administrator" if name.startswith(("fleet", "networks")) else "owner"])
     for method in RULES[name].refused:
         if name == "accounts:sign-in":  # who is signed in already is sent on, whatever the method
             browser = Client()

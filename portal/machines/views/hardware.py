@@ -28,7 +28,7 @@ from portal.machines.limits import host_lacks
 from portal.machines.models import Machine
 from portal.machines.views.acting import act, machine_page, user_of
 from portal.machines.views.firmware import firmware_card
-from portal.networks.models import Network
+from portal.networks.selectors import networks_offered
 from portal.refusal import Refused
 from workers.contract.spec import GIB, BootFrom, DiskBus, DiskKind, NicModel
 
@@ -146,7 +146,7 @@ def hardware_page(request: HttpRequest, machine: Machine, **filled_in: Any) -> H
         "firmware": firmware_card(machine),
         "disks": disks,
         "pools": room.usable_pools(machine.host),
-        "networks": Network.objects.order_by("name"),
+        "networks": networks_offered(),
         "size_form": size_form(machine),
         "boot_form": BootForm(initial={"first": first}),
         "disk_form": AddDiskForm(

@@ -21,12 +21,14 @@ from portal.machines import selectors, services
 from portal.machines.drives import drives_of
 from portal.machines.flavours import FLAVOURS
 from portal.machines.forms import AUTOSTARTS, NewMachineForm
-from portal.machines.guest import guest_of, ssh_command
+from portal.machines.guest import guest_of
 from portal.machines.guest_forms import SeedForm
 from portal.machines.kinds import PRESETS, WINDOWS_CPUS, WINDOWS_DISK_BYTES, WINDOWS_MEMORY_MIB
+from portal.machines.reaching import cards_of, ssh_line
 from portal.machines.seeds import last_used
 from portal.machines.views.acting import machine_page, user_of
 from portal.machines.views.firmware import firmware_card
+from portal.networks.selectors import networks_offered
 from portal.refusal import Refused
 from workers.contract.messages import Observed
 from workers.contract.spec import GIB
@@ -77,6 +79,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         seed_form.say_again()
     disk_images = list(disks_ready())
+    networks = networks_offered()
     room = candidates()
     notices = [emulated_notice(each.facts) for each in room]
     most_cpus = max((host.threads for host in room), default=0)
@@ -92,6 +95,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
         "presets": PRESETS.values(),
         "advanced": form.advanced(),
         "advanced_is_open": any(field.value() or field.errors for field in form.advanced()),
+        "networks": networks,
         "driver_disc": driver_disc(form.discs.values()),
         "windows": {
             "cpus": WINDOWS_CPUS,
@@ -112,9 +116,12 @@ def machine_detail(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     """One machine: steps, console, facts, history."""
     machine = selectors.machine_for(user_of(request), machine_id)
     nics = list(machine.nics.select_related("network"))
+    guest = guest_of(machine, nics)
+    cards = cards_of(machine, nics, guest)
     context = {
-        "guest": guest_of(machine, nics),
-        "ssh_command": ssh_command(machine, nics),
+        "guest": guest,
+        "cards": cards,
+        "ssh_command": ssh_line(machine, cards),
         "disks": list(machine.disks.all()),
         "images": discs_ready(),
         "drives": drives_of(machine, is_off=machine.observed == Observed.OFF),

@@ -15,6 +15,7 @@ from portal.machines import cloning, freezing, template_selectors
 from portal.machines.copy_forms import AS_IT_IS, FromTemplateForm
 from portal.machines.flavours import FLAVOURS, flavour
 from portal.machines.views.acting import user_of
+from portal.networks.selectors import networks_offered
 from portal.refusal import Refused
 
 
@@ -57,6 +58,7 @@ def template_use(request: HttpRequest, template_id: UUID) -> HttpResponse:
         "disk_bytes": sum(disk.size_bytes for disk in hardware.disks),
         "form": form,
         "flavours": FLAVOURS,
+        "networks": networks_offered(),
         "as_it_is": AS_IT_IS,
         "emulated_notice": emulated_notice(template.host.host_facts),
     }
