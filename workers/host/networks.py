@@ -138,7 +138,7 @@ def _match(config: HostConfig, touched: set[UUID]) -> None:
         )
     _forward(config, wanted=bool(wired))
     try:
-        firewall.replace_rules(wired)
+        firewall.apply(config.state.networks, wired)
         reached("rules set")
     finally:  # a bridge that nobody needs does not stay for rules that were refused
         for network_id in touched - by_id.keys():
