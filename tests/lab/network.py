@@ -76,7 +76,23 @@ class HostNetwork:
     def inside(self, *argv: str, check: bool = True) -> str:
         """Run a program in the host's namespace; its output."""
         return subprocess.run(
-            ("ip", "netns", "exec", self.host, *argv), check=check, capture_output=True, text=True, timeout=30
+            ("ip", "netns", "exec", self.host, *argv),
+            check=check,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
+        ).stdout
+
+    def outside(self, *argv: str) -> str:
+        """Run a program on the internet; its output."""
+        return subprocess.run(
+            ("ip", "netns", "exec", self._internet, *argv),
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
         ).stdout
 
     def enter(self) -> tuple[str, ...]:

@@ -156,12 +156,7 @@ def firewall_part(
             *renewal[direction],
             *flows.answers(direction, f"goto note_{word}_{tap}"),
             *published,
-            *(
-                line
-                for rule in firewall.rules
-                if rule.direction is direction
-                for line in _rule(rule, let if rule.allow else "drop")
-            ),
+            *ruled,
             let if allowed else "drop",
         )
     chains["bridge", f"to_{tap}"] = steps[Direction.IN]
