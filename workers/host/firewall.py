@@ -31,7 +31,7 @@ _WHOLE_SECONDS = 180
 _LISTED = " && ".join(["nft -f -", *(shlex.join(argv) for argv in LISTINGS)])
 """For a shell in a namespace of its own; nothing of it comes from outside."""
 
-_verified: dict[Path, tuple[int, str]] = {}
+_verified: dict[Path, tuple[int, dict[str, Part]]] = {}
 """The kernel's generation at which the rules were last seen to be right, and which those were."""
 
 
@@ -71,14 +71,12 @@ def is_in_force(folder: Path, networks: Sequence[WiredNetwork]) -> bool:
     While nobody changes any rule of the host this costs one question to the kernel, else a listing of our tables.
     """
     parts = parts_of(networks)
-    script = whole(parts)
     before = generation()
-    if before is not None and _verified.get(folder) == (before, script):
+    if before is not None and _verified.get(folder) == (before, parts):
         return True
-    found = _in_kernel()
-    right = found == (_expected(script) if parts else {})
+    right = _in_kernel() == (_expected(whole(parts)) if parts else {})
     if right and before is not None:
-        _verified[folder] = (before, script)
+        _verified[folder] = (before, parts)
     return right
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+from workers.contract.networks import NetworkSpec
 from workers.plan.names import bridge_name
-from workers.plan.network import WiredNetwork
+from workers.plan.network import PluggedNic, WiredNetwork
 from workers.plan.rulesets.cards import card_part
 from workers.plan.rulesets.parts import Part, whole
 from workers.plan.rulesets.routes import network_part
@@ -17,8 +19,14 @@ def parts_of(networks: Sequence[WiredNetwork]) -> dict[str, Part]:
     for wired in networks:
         parts[bridge_name(wired.network.id)] = network_part(wired.network)
         for nic in wired.nics:
-            parts[nic.tap] = card_part(wired.network, nic)
+            parts[nic.tap] = _card_part(wired.network, nic)
     return parts
+
+
+@functools.lru_cache(maxsize=4096)
+def _card_part(network: NetworkSpec, nic: PluggedNic) -> Part:
+    """Worked out once a card: with a thousand of them all is compared at each change, and hardly any is new."""
+    return card_part(network, nic)
 
 
 def ruleset(networks: Sequence[WiredNetwork]) -> str:
