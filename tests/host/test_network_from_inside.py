@@ -108,9 +108,13 @@ def test_a_published_port_a_firewall_and_an_isolated_network(host: LabHost, ear:
         "published": "port 80", "allowed": "port 22", "denied": "",
     }  # fmt: skip
     ask = ("timeout", "10", "/bin/busybox", "nc", "-w", "5")
-    # nc sends nothing and hears to the end: from the host itself, then from the internet.
-    assert host.network.inside(*ask, HOST_OUTSIDE, "8080").strip() == "port 80"
-    assert host.network.outside(*ask, HOST_OUTSIDE, "8080").strip() == "port 80"
+    # The guest listens anew after each answer: asked until it does.
+    for place, run in (("the host itself", host.network.inside), ("the internet", host.network.outside)):
+        wait_for(
+            f"the published port from {place}",
+            lambda run=run: run(*ask, HOST_OUTSIDE, "8080", check=False).strip() == "port 80",  # type: ignore[misc]
+            seconds=30,
+        )
     host.heard(alone.machine_id, "ready", seconds=120)
     said = host.said(alone.machine_id)
     tried = ("address", "ping_bridge", "ping_outside", "page")

@@ -29,7 +29,7 @@ from workers.host import firewall
 from workers.host.rules_in_force import RulesInForce
 from workers.plan.names import bridge_mac, bridge_name
 from workers.plan.network import PluggedNic, WiredNetwork
-from workers.plan.rulesets import flows
+from workers.plan.rulesets import flows, wanted
 from workers.plan.rulesets.cards import link_local
 from workers.plan.rulesets.parts import Part
 
@@ -323,8 +323,16 @@ def test_flows_of_a_rule_that_is_taken_back_end_and_those_of_another_machine_sta
     assert not lab.passes(segment(PSH_ACK, back=True), back=True)
 
 
-def test_a_guest_that_fills_its_notes_starves_nobody_else(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _room_for_four_flows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(flows, "MOST_FLOWS", 4)
+    wanted._card_part.cache_clear()
+    yield
+    wanted._card_part.cache_clear()
+
+
+@pytest.mark.usefixtures("_room_for_four_flows")
+def test_a_guest_that_fills_its_notes_starves_nobody_else(lab: Lab) -> None:
     lab.rules(
         a=replace(A, firewall=wall()), b=replace(B, firewall=wall(rule(Direction.IN, Protocol.UDP, port=9)))
     )
@@ -380,11 +388,11 @@ def test_changes_one_by_one_end_in_the_rules_of_the_whole(lab: Lab, monkeypatch:
     luck = random.Random(7)
     state = lab.folder
     for step in range(10):
-        wanted = _some_networks(luck)
+        needed = _some_networks(luck)
         if step == 5:  # a worker that has just been started
             firewall._journal.cache_clear()
-        in_namespace(lab.network.host, partial(firewall.apply, state, wanted))
-        assert in_namespace(lab.network.host, partial(firewall.is_in_force, state, wanted)), wanted
+        in_namespace(lab.network.host, partial(firewall.apply, state, needed))
+        assert in_namespace(lab.network.host, partial(firewall.is_in_force, state, needed)), needed
     assert len(replaced) == 1
     in_namespace(lab.network.host, lambda: firewall.apply(state, []))
     assert "offshoot" not in lab.network.rules()

@@ -75,25 +75,11 @@ class HostNetwork:
 
     def inside(self, *argv: str, check: bool = True) -> str:
         """Run a program in the host's namespace; its output."""
-        return subprocess.run(
-            ("ip", "netns", "exec", self.host, *argv),
-            check=check,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            stdin=subprocess.DEVNULL,
-        ).stdout
+        return _output(("ip", "netns", "exec", self.host, *argv), check=check)
 
-    def outside(self, *argv: str) -> str:
+    def outside(self, *argv: str, check: bool = True) -> str:
         """Run a program on the internet; its output."""
-        return subprocess.run(
-            ("ip", "netns", "exec", self._internet, *argv),
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            stdin=subprocess.DEVNULL,
-        ).stdout
+        return _output(("ip", "netns", "exec", self._internet, *argv), check=check)
 
     def enter(self) -> tuple[str, ...]:
         """What to put before a command so that it runs in the host's namespace."""
@@ -127,6 +113,12 @@ class HostNetwork:
     def _listens(self, port: int) -> bool:
         argv = ("ip", "netns", "exec", self._internet, "ss", "-Htln", f"sport = :{port}")
         return bool(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+
+
+def _output(argv: tuple[str, ...], *, check: bool) -> str:
+    return subprocess.run(
+        argv, check=check, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
+    ).stdout
 
 
 def _ip(*argv: str) -> None:
