@@ -13,7 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import clone, create, fifty, full_check, memory, pages, sampling, start, throughput
+from tests.bench import (
+    clone,
+    create,
+    fifty,
+    full_check,
+    memory,
+    pages,
+    rules,
+    sampling,
+    start,
+    throughput,
+)
 from tests.bench.by_hand import shell_in
 from tests.bench.site import running_site
 from tests.bench.table import Row, drawn
@@ -63,6 +74,8 @@ def _measure(rows: list[Row], repeats: int) -> None:
         with _network(folder) as network:
             _say("pages with 1,000 machines")
             rows += pages.measure(folder / "pages", network, rounds=5 if repeats > 3 else 1)
+            _say("rules of up to 1,000 machines")
+            rows += rules.measure(folder / "rules", network, repeats)
         with _network(folder) as network:
             _say("a full check of all networks")
             rows += full_check.measure(folder / "check", network, repeats)

@@ -28,7 +28,8 @@ from tests.lab.wishes import spec
 from workers.contract.spec import MachineSpec, NetworkSpec
 from workers.host.processes import launched
 from workers.plan.names import MachineFolder, bridge_name
-from workers.plan.network import DnsmasqFiles, PluggedNic, WiredNetwork, dnsmasq_configuration, ruleset
+from workers.plan.network import DnsmasqFiles, PluggedNic, WiredNetwork, dnsmasq_configuration
+from workers.plan.rulesets.wanted import ruleset
 
 BRIDGE, TAP, TABLE = "hand0", "hand1", "byhand"
 _NETWORK = NetworkSpec.model_validate({"id": UUID(int=99), "subnet": "192.168.99.0/24"}, strict=False)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network
 from uuid import uuid4
 
 from tests.guest.build import guest_disc
 from tests.lab import wishes
 from tests.lab.broker import PortalsEar
 from tests.lab.host import LabHost
-from tests.lab.network import NAME, NAME_ADDRESS, OUTSIDE, PAGE
+from tests.lab.network import HOST_OUTSIDE, NAME, NAME_ADDRESS, OUTSIDE, PAGE
 from tests.lab.waiting import wait_for
 from workers.contract.messages import Observed, OperationState
-from workers.contract.spec import Power, StopMode
+from workers.contract.networks import (
+    Direction,
+    FirewallRule,
+    FirewallSpec,
+    NetworkKind,
+    NetworkSpec,
+    NicSpec,
+    Protocol,
+    PublishedPort,
+)
+from workers.contract.spec import MachineSpec, Power, StopMode
 
 
 def test_a_guest_gets_its_address_and_reaches_bridge_internet_page_and_names(
@@ -64,3 +75,49 @@ def test_a_neighbour_cannot_take_another_machines_address_or_mac(host: LabHost, 
     assert "no" not in host.folder(honest.machine_id).console_log.read_text().split("alive yes", 1)[
         1
     ].replace("now", "")
+
+
+def test_a_published_port_a_firewall_and_an_isolated_network(host: LabHost, ear: PortalsEar) -> None:
+    ssh = FirewallRule(direction=Direction.IN, allow=True, protocol=Protocol.TCP, first_port=22, last_port=22)
+    web = PublishedPort(protocol=Protocol.TCP, host_port=8080, guest_port=80)
+    server = wishes.spec(number=10, name="server", disc=host.put_disc(uuid4(), guest_disc("server")))
+    card = server.nics[0].model_copy(update={"ports": (web,)})
+    firewall = FirewallSpec(allow_in=False, allow_out=True, rules=(ssh,))
+    server = server.model_copy(update={"nics": (card,), "firewall": firewall})
+    visitor_disc = host.put_disc(uuid4(), guest_disc("visitor", server=str(card.address)))
+    visitor = wishes.spec(number=11, name="visitor", disc=visitor_disc)
+    alone_disc = guest_disc("network", outside=OUTSIDE, name=NAME, name_address=NAME_ADDRESS)
+    alone = wishes.spec(number=12, name="alone", disc=host.put_disc(uuid4(), alone_disc))
+    nowhere = NetworkSpec(id=uuid4(), kind=NetworkKind.ISOLATED, subnet=IPv4Network("10.99.0.0/24"))
+    alone_card = NicSpec(network=nowhere, mac=alone.nics[0].mac, address=IPv4Address("10.99.0.12"))
+    alone = alone.model_copy(update={"nics": (alone_card,)})
+
+    def start(machine: MachineSpec) -> None:
+        wish = wishes.wish(machine)
+        ear.ask(host.name, wish)
+        end = ear.end_of(wish.operation_id)
+        assert end.state is OperationState.DONE, (end, host.words()[-3000:])
+
+    for machine in (server, alone):
+        start(machine)
+    host.heard(server.machine_id, "serving", seconds=120)
+    start(visitor)
+    host.heard(visitor.machine_id, "ready", seconds=120)
+    said = host.said(visitor.machine_id)
+    assert {key: said.get(key) for key in ("published", "allowed", "denied")} == {
+        "published": "port 80", "allowed": "port 22", "denied": "",
+    }  # fmt: skip
+    ask = ("timeout", "10", "/bin/busybox", "nc", "-w", "5")
+    # The guest listens anew after each answer: asked until it does.
+    for place, run in (("the host itself", host.network.inside), ("the internet", host.network.outside)):
+        wait_for(
+            f"the published port from {place}",
+            lambda run=run: run(*ask, HOST_OUTSIDE, "8080", check=False).strip() == "port 80",  # type: ignore[misc]
+            seconds=30,
+        )
+    host.heard(alone.machine_id, "ready", seconds=120)
+    said = host.said(alone.machine_id)
+    tried = ("address", "ping_bridge", "ping_outside", "page")
+    assert {key: said.get(key) for key in tried} == {
+        "address": "10.99.0.12", "ping_bridge": "no", "ping_outside": "no", "page": "no",
+    }  # fmt: skip

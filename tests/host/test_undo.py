@@ -161,7 +161,7 @@ def test_a_neighbour_in_the_same_network_keeps_its_cable_when_another_fails(plac
         assert place.apply(machine).state is OperationState.FAILED
     assert place.traces() == before
     rules = place.host.network.rules()
-    assert (rules.count("jump from_ot00000b"), rules.count("from_ot00000a")) == (1, 0)
+    assert (rules.count("goto from_ot00000b"), rules.count("from_ot00000a")) == (1, 0)
     place.delete(neighbour)
     place.delete(machine)
 

@@ -91,9 +91,7 @@ class HostNetwork:
 
     def inside(self, *argv: str, check: bool = True) -> str:
         """Run a program in the host's namespace; its output."""
-        return subprocess.run(
-            ("ip", "netns", "exec", self.host, *argv), check=check, capture_output=True, text=True, timeout=30
-        ).stdout
+        return _output(("ip", "netns", "exec", self.host, *argv), check=check)
 
     def enter(self) -> tuple[str, ...]:
         """What to put before a command so that it runs in the host's namespace."""
@@ -213,6 +211,12 @@ class Switch:
     def _start(self, folder: Path, *argv: str) -> None:
         with (folder / "switch.log").open("ab") as log:
             self._processes.append(subprocess.Popen((*self.near(), *argv), stdout=log, stderr=log))
+
+
+def _output(argv: tuple[str, ...], *, check: bool) -> str:
+    return subprocess.run(
+        argv, check=check, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
+    ).stdout
 
 
 def _ip(*argv: str) -> None:

@@ -1,6 +1,6 @@
-"""Networks on paper: dnsmasq's configuration and leases, and the one nftables ruleset of the host.
+"""Networks on paper: what is plugged into them, dnsmasq's configuration and leases.
 
-Sources: dnsmasq(8), nft(8). nft reads statements line by line: each rule stands on a line of its own.
+Source: dnsmasq(8).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, PublishedPort
 from workers.plan.names import bridge_name
 
-TABLE = "offshoot"
 LEASE_SECONDS = 12 * 3600
 LEASE6_SECONDS = 300
 """Shorter: a lease of DHCPv6 belongs to the system that took it, and the next one on the same card has to wait for its end."""
@@ -136,109 +135,3 @@ def dnsmasq_names(network: NetworkSpec, nics: Sequence[PluggedNic]) -> str:
             names = " ".join([*whole, nic.host_name])
             lines += [f"{address} {names}\n" for address in (nic.address, nic.address6) if address]
     return "".join(lines)
-
-
-def ruleset(networks: Sequence[WiredNetwork]) -> str:
-    """A script that replaces our two tables in one transaction; without networks it just removes them."""
-    script = [
-        f"table inet {TABLE}",
-        f"delete table inet {TABLE}",
-        f"table bridge {TABLE}",
-        f"delete table bridge {TABLE}",
-    ]
-    if networks:
-        script += _inet_table(networks) + _bridge_table(networks)
-    return "\n".join(script) + "\n"
-
-
-def _inet_table(networks: Sequence[WiredNetwork]) -> list[str]:
-    """What passes between guests, host and the world."""
-    forward, incoming, leaving = [], [], []
-    bridges = ", ".join(f'"{bridge_name(wired.network.id)}"' for wired in networks)
-    for wired in networks:
-        if wired.network.kind is NetworkKind.BRIDGED:
-            continue
-        bridge, subnet = f'"{bridge_name(wired.network.id)}"', wired.network.own_subnet
-        gateway = wired.network.gateway
-        forward += [
-            f"iifname {bridge} oifname {bridge} accept",
-            f"iifname {bridge} oifname {{ {bridges} }} drop",
-            *(
-                [f"iifname {bridge} ip saddr {subnet} accept"]
-                if wired.network.kind is NetworkKind.NAT
-                else []
-            ),
-            f"iifname {bridge} drop",
-            f"oifname {bridge} ct state established,related accept",
-            f"oifname {bridge} drop",
-        ]
-        incoming += [
-            f"iifname {bridge} ct state established,related accept",
-            f"iifname {bridge} udp sport 68 udp dport 67 accept",
-            f"iifname {bridge} ip daddr {gateway} udp dport 53 accept",
-            f"iifname {bridge} ip daddr {gateway} tcp dport 53 accept",
-            f"iifname {bridge} ip daddr {gateway} icmp type echo-request accept",
-            f"iifname {bridge} drop",
-        ]
-        if wired.network.subnet6 is not None:
-            six = wired.network.subnet6
-            if wired.network.kind is NetworkKind.NAT:
-                forward.insert(-3, f"iifname {bridge} ip6 saddr {six} accept")
-                if not wired.network.routed6:
-                    leaving.append(f"ip6 saddr {six} ip6 daddr != {six} oifname != {bridge} masquerade")
-            incoming[-1:-1] = [
-                f"iifname {bridge} icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }} accept",
-                f"iifname {bridge} udp sport 546 udp dport 547 accept",
-                f"iifname {bridge} ip6 daddr {wired.network.gateway6} meta l4proto {{ tcp, udp }} th dport 53 accept",
-                f"iifname {bridge} ip6 daddr {wired.network.gateway6} icmpv6 type echo-request accept",
-            ]
-        if wired.network.kind is NetworkKind.NAT:
-            leaving.append(f"ip saddr {subnet} ip daddr != {subnet} oifname != {bridge} masquerade")
-    return [
-        f"table inet {TABLE} {{",
-        *_chain("forward", "type filter hook forward priority filter; policy accept;", forward),
-        *_chain("input", "type filter hook input priority filter; policy accept;", incoming),
-        *_chain("postrouting", "type nat hook postrouting priority srcnat; policy accept;", leaving),
-        "}",
-    ]
-
-
-def _bridge_table(networks: Sequence[WiredNetwork]) -> list[str]:
-    """What may come out of a card: its own MAC and address, and nothing that a router or DHCP server would send.
-
-    The prerouting hook sees each frame before the bridge decides where it goes, to the host or to a neighbour.
-    """
-    nics = [nic for wired in networks for nic in wired.nics]
-    lines = [f"table bridge {TABLE} {{"]
-    for nic in nics:
-        lines += _chain(
-            f"from_{nic.tap}",
-            "",
-            [
-                f"ether saddr != {nic.mac} drop",
-                f"ether type arp arp saddr ether != {nic.mac} drop",
-                f"ether type arp arp saddr ip {{ 0.0.0.0, {nic.address} }} accept"
-                if nic.address
-                else "ether type arp accept",
-                "ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept",
-                "udp sport 67 drop",
-                *(
-                    [
-                        "icmpv6 type nd-router-advert drop",
-                        f"ip6 saddr {{ ::, fe80::/10, {nic.address6} }} accept",
-                    ]
-                    if nic.address6
-                    else []
-                ),
-                f"ip saddr {nic.address} accept" if nic.address else "ether type ip accept",
-                "drop",
-            ],
-        )
-    jumps = [f'iifname "{nic.tap}" jump from_{nic.tap}' for nic in nics]
-    lines += _chain("prerouting", "type filter hook prerouting priority filter; policy accept;", jumps)
-    lines.append("}")
-    return lines
-
-
-def _chain(name: str, hook: str, rules: Sequence[str]) -> list[str]:
-    return [f"chain {name} {{", *([hook] if hook else []), *rules, "}"]
