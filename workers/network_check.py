@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from workers.config import HostConfig
 from workers.contract.errors import OffshootError
 from workers.effects.devices import replug_card
 from workers.effects.work import Superseded, Work
@@ -59,10 +60,7 @@ def make_uplinks_again(host: Host) -> None:
 
     Before machines are taken up again: some are plugged into them. Raises nothing.
     """
-    deadline = time.monotonic() + _EARLY_SECONDS
-    while uplinks.is_early(host.config.state) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    for tidy in (uplinks.settle, uplinks.make_again):
+    for tidy in (uplinks.settle, _made_again_in_time):
         try:
             bridges = tidy(host.config)
         except (OffshootError, OSError) as exc:
@@ -70,6 +68,14 @@ def make_uplinks_again(host: Host) -> None:
         else:
             if bridges:
                 log.warning("bridges of the host", what=tidy.__name__, bridges=bridges)
+
+
+def _made_again_in_time(config: HostConfig) -> tuple[str, ...]:
+    """The same as uplinks.make_again, when the host's cards have what they had, or had time to."""
+    deadline = time.monotonic() + _EARLY_SECONDS
+    while uplinks.is_early(config.state) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return uplinks.make_again(config)
 
 
 def check_networks(host: Host) -> tuple[str, ...]:

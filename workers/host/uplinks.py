@@ -56,7 +56,11 @@ def make_bridge(config: HostConfig, card: str) -> None:
     reason = why_no_bridge(card, bridge)
     if reason:
         raise BridgeRefused(reason)
-    _change(config, to="bridge", card=card, bridge=bridge, layout=read_layout(card))
+    try:
+        layout = read_layout(card)
+    except links.LinkError as exc:
+        raise BridgeRefused(exc.detail) from exc
+    _change(config, to="bridge", card=card, bridge=bridge, layout=layout)
 
 
 def remove_bridge(config: HostConfig, bridge: str) -> None:
