@@ -1,5 +1,5 @@
 # Everything a person runs. Each target installs what it needs (launch/prepare) and says what it does in its comment.
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=OFFSHOOT_STATE,OFFSHOOT_LISTEN,OFFSHOOT_ORIGIN,OFFSHOOT_HOST_NAME,OFFSHOOT_DATABASE_URL,OFFSHOOT_DNS_UPSTREAM,OFFSHOOT_POOLS,OFFSHOOT_BACKUP_PLACES,OFFSHOOT_PRIVATE_SUBNET,OFFSHOOT_UPLOAD_LARGEST_GIB)
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=OFFSHOOT_STATE,OFFSHOOT_LISTEN,OFFSHOOT_ORIGIN,OFFSHOOT_HOST_NAME,OFFSHOOT_DATABASE_URL,OFFSHOOT_DNS_UPSTREAM,OFFSHOOT_POOLS,OFFSHOOT_BACKUP_PLACES,OFFSHOOT_PRIVATE_SUBNET,OFFSHOOT_UPLOAD_LARGEST_GIB,OFFSHOOT_MIRROR,OFFSHOOT_PUBLISHED_PORTS,OFFSHOOT_BRIDGE_SECONDS,OFFSHOOT_NETWORK_CHECK_SECONDS)
 PY := .venv/bin/python
 
 .PHONY: help run test check bench demo-disc clean
@@ -20,7 +20,7 @@ check: ## look at the code only: format, lint, types, import arrows, migrations
 	@state=$$(mktemp -d) && OFFSHOOT_STATE=$$state $(PY) manage.py makemigrations --check --dry-run; status=$$?; rm -rf "$$state"; exit $$status
 
 test: check ## everything that CI runs
-	@$(SUDO) $(PY) -m pytest -n 2 --dist loadfile
+	@$(SUDO) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: ## measure against doing the same by hand; prints a table
 	@launch/prepare test

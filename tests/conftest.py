@@ -14,6 +14,21 @@ from tests.lab.folder import short_folder
 from tests.lab.host import LabHost
 from tests.lab.network import HostNetwork
 
+LONG = (
+    "test_on_postgresql.py",
+    "test_cloud_guest.py",
+    "test_looks.py",
+    "test_networks.py",
+    "test_standing_still.py",
+)
+"""Files that take minutes: begun first, so that the processes which share the suite end together."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After the shuffling, which stays for the rest."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _accounts() -> None:

@@ -12,7 +12,6 @@ from workers.contract.spec import MachineSpec, Power, StopMode
 from workers.host import (
     cgroups,
     course,
-    firewall,
     imagebases,
     living,
     networks,
@@ -28,7 +27,9 @@ from workers.host.left import left_disks
 from workers.host.made import Spot, base_wanted, made_disks, note_unnoted
 from workers.host.monitor import MonitorError
 from workers.plan.changes import Changes, changes
-from workers.plan.names import MachineFolder, tap_name
+from workers.plan.names import MachineFolder
+from workers.plan.network import plugged
+from workers.plan.rulesets.wanted import rules_of_card
 from workers.plan.steps import Found
 from workers.this_host import Host, PlaceMissing
 
@@ -194,7 +195,8 @@ def observe(
     now = living.living(folder) if runs else None
     hood = None
     if not brief:
-        rules = "".join(firewall.rules_of_tap(tap_name(nic)) for nic in spec.nics) if runs else ""
+        cards = [(nic.network, plugged(nic, spec.firewall)) for nic in spec.nics] if runs else []
+        rules = "".join(rules_of_card(network, card) for network, card in cards)
         hood = UnderTheHood(
             argv=tuple(record.get("argv", ())),
             accelerator=accelerator or "",

@@ -72,6 +72,13 @@ WORDS: dict[ErrorCode, ErrorWords] = {
             "Look whether it is the right card, and whether the switch lets more than one address through; details below."
         ),
     ),
+    ErrorCode.PORT_TAKEN: ErrorWords(
+        _("A port of the host that was to be published is in use by a program of the host itself."),
+        _(
+            "Nothing was lost: that program is reached as before. "
+            "Publish the machine's port at another one on its page “Network”; the details below name the one in use."
+        ),
+    ),
     ErrorCode.LIMIT_FAILED: ErrorWords(
         _("The host could not set a limit of the machine."),
         _ADMINISTRATOR,

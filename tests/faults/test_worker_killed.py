@@ -51,7 +51,7 @@ def assert_one_of_everything(host: LabHost, machine_hex: str, *, disks: int) -> 
     assert len([p for p in machine_folder.iterdir() if p.suffix in (".qcow2", ".raw")]) == disks
     assert not list(machine_folder.glob("*.part"))
     assert (machine_folder / "seed.iso").exists()
-    assert host.network.rules().count("jump from_ot") == 1
+    assert host.network.rules().count("goto from_ot") == 1
 
 
 def test_a_machine_outlives_its_worker_and_is_found_again(host: LabHost, ear: PortalsEar) -> None:

@@ -69,7 +69,7 @@ def test_what_can_be_changed_while_it_runs_is_seen_by_its_guest(place: Standing)
         "the card works", lambda: host.said(machine.machine_id).get("address") == "192.168.57.20", seconds=90
     )
     assert {"ot00000a", "ot000014"} <= host.network.links()
-    assert "jump from_ot000014" in host.network.rules()
+    assert "goto from_ot000014" in host.network.rules()
 
     # Larger disks: the guest sees it, and the fixed one's room is reserved.
     grown = (

@@ -137,10 +137,13 @@ def test_a_guest_takes_no_more_than_it_may_and_what_it_may_is_changed_while_it_r
     assert f"{TAP}-out" not in host.network.links()
     assert "ingress" not in host.network.inside("tc", "qdisc", "show", "dev", TAP)
     _flows(place)
-    wait_for(
-        "it takes more than it might",
-        lambda: (now := _measured(place, machine))["mbit_in"] > 1.3 * 6 and now["operations"] > 1.3 * 40,
-    )
+    freed = {"mbit_in": 1.3 * 6, "operations": 1.3 * 40}
+    for what, limit in freed.items():  # not both at once: the guest may be short of a processor
+        wait_for(
+            f"{what}: more than it might",
+            lambda what=what, limit=limit: _measured(place, machine)[what] > limit,  # type: ignore[misc]
+            seconds=120,
+        )
 
     machine = wishes.later(_limited(machine, mbit_out=3), cpu_weight=1)
     assert _steps(place, machine) == [Step.CHANGE_LIMITS]

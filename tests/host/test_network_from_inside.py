@@ -109,7 +109,7 @@ def test_a_published_port_a_firewall_and_an_isolated_network(host: LabHost, ear:
     }  # fmt: skip
     ask = ("timeout", "10", "/bin/busybox", "nc", "-w", "5")
     # The guest listens anew after each answer: asked until it does.
-    for place, run in (("the host itself", host.network.inside), ("the internet", host.network.outside)):
+    for place, run in (("the host itself", host.network.inside), ("the internet", host.network.run_outside)):
         wait_for(
             f"the published port from {place}",
             lambda run=run: run(*ask, HOST_OUTSIDE, "8080", check=False).strip() == "port 80",  # type: ignore[misc]

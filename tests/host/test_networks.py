@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
@@ -19,7 +21,7 @@ from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
 from workers.contract.errors import ErrorCode
 from workers.contract.messages import Step
-from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec
+from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, Protocol, PublishedPort
 from workers.contract.spec import MachineSpec, NicSpec
 from workers.plan.names import bridge_name, tap_name
 
@@ -64,8 +66,8 @@ def _guest(place: Standing, nic: NicSpec, *, kernel: Kernel = CLOUD, **words: st
 
 
 @pytest.fixture(scope="module")
-def web(place: Standing) -> MachineSpec:
-    """A machine that looks around in the lab again and again; `db` stands beside it and never asks for its address."""
+def booted(place: Standing) -> tuple[MachineSpec, dict[str, str]]:
+    """A machine that looks around in the lab again and again, and what it said first; `db` beside it asks for no address."""
     place.done(wishes.spec(name="db", nics=(_card(LAB, 11, "db"),), memory_mib=64))
     names = "a:db,aaaa:db,a:db.lab.internal,a:db.quiet.internal,a:www.lab.internal,a:web.lab.internal"
     machine = _guest(
@@ -78,7 +80,13 @@ def web(place: Standing) -> MachineSpec:
         look=f"{names},ptr:11.57.168.192.in-addr.arpa,a:{NAME}",
     )
     place.host.heard(machine.machine_id, "first_round", seconds=120)
-    return machine
+    return machine, place.host.said(machine.machine_id)
+
+
+@pytest.fixture(scope="module")
+def web(booted: tuple[MachineSpec, dict[str, str]]) -> MachineSpec:
+    """That machine."""
+    return booted[0]
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +122,9 @@ def _says(
 
 
 def test_a_guest_has_both_addresses_reaches_out_by_both_and_finds_its_neighbours_by_name(
-    place: Standing, web: MachineSpec
+    place: Standing, booted: tuple[MachineSpec, dict[str, str]]
 ) -> None:
-    said = place.host.said(web.machine_id)
+    _, said = booted
     assert said["address"] == "192.168.57.10"
     assert said["address6"].startswith("fd57::a/"), said["address6"]
     assert "via fe80::" in said["router6"]
@@ -267,3 +275,28 @@ def test_with_its_last_machine_a_network_is_gone_and_the_host_is_as_before() -> 
         assert network.setting("ipv6/conf/all/forwarding") == "0"
         assert network.setting(f"ipv6/conf/{network.card}/accept_ra") == "1"
         assert "proto ra" in network.default6()
+
+
+def test_a_port_at_which_a_program_of_the_host_listens_is_not_published(place: Standing) -> None:
+    listening = (
+        sys.executable,
+        "-c",
+        "import socket as s; c = s.create_server(('', 20022)); print(1, flush=True); c.accept()",
+    )
+    program = subprocess.Popen((*place.host.network.enter(), *listening), stdout=subprocess.PIPE)
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == b"1\n"
+        port = PublishedPort(protocol=Protocol.TCP, host_port=20022, guest_port=22)
+        card = _card(LAB, 77, "shut").model_copy(update={"ports": (port,)})
+        machine = wishes.spec(nics=(card,), memory_mib=64)
+        end = place.apply(machine)
+        assert end.error is not None
+        assert (end.error.code, "tcp 20022" in end.error.detail) == (ErrorCode.PORT_TAKEN, True)
+        assert tap_name(card) not in place.host.network.links()
+        place.delete(machine)
+    finally:
+        program.terminate()
+        program.wait()
+        if program.stdout is not None:
+            program.stdout.close()

@@ -82,6 +82,8 @@ class HostNetwork:
         _ip("-n", self.host, "route", "add", "default", "via", OUTSIDE)
         self._start(folder, sys.executable, "-c", _SERVER.format(page=PAGE))
         _ip("-n", self._internet, "-6", "addr", "add", "2001:db8:2::1/128", "dev", "lo")
+        # A router that does not forward says so to whoever looks whether it is still there, and is then none (RFC 4861, 7.2.5).
+        self.run_outside("sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1")
         self._start(
             folder, "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null",
             "--dhcp-range=2001:db8:1::,ra-only,64", "--enable-ra",  # the host has its default route from this router
@@ -97,6 +99,10 @@ class HostNetwork:
         """What to put before a command so that it runs in the host's namespace."""
         inside = ("ip", "netns", "exec", self.host)
         return (*inside, "sh", "-c", _CONTROL_GROUPS, "sh") if self._control_groups else inside
+
+    def run_outside(self, *argv: str, check: bool = True) -> str:
+        """Run a program on the internet; its output."""
+        return _output((*self.outside(), *argv), check=check)
 
     def serve_outside(self, folder: Path, *argv: str) -> None:
         """Run one more server in the internet, for as long as that is there."""

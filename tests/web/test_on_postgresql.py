@@ -29,7 +29,6 @@ FILES = (
     "test_page_costs.py",
     "test_published_ports.py",
     "test_reports.py",
-    "test_rights.py",
     "test_screens.py",
     "test_uplinks.py",
     "test_uploads.py",

@@ -44,6 +44,7 @@ class ErrorCode(StrEnum):
     ORIGIN_FAILED = "origin_failed"
     PLACE_FULL = "place_full"
     PLACE_MISSING = "place_missing"
+    PORT_TAKEN = "port_taken"
     SAVE_FAILED = "save_failed"
     SNAPSHOT_FAILED = "snapshot_failed"
     SNAPSHOT_MISSING = "snapshot_missing"

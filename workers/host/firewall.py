@@ -19,7 +19,6 @@ from workers.host.commands import run
 from workers.host.generation import generation
 from workers.host.rules_in_force import RulesInForce
 from workers.plan.network import WiredNetwork
-from workers.plan.rulesets.flows import FIREWALL_CHAINS
 from workers.plan.rulesets.listing import LISTINGS, Listing, comparable
 from workers.plan.rulesets.parts import TABLE, Part, delta, whole
 from workers.plan.rulesets.wanted import parts_of
@@ -78,18 +77,6 @@ def is_in_force(folder: Path, networks: Sequence[WiredNetwork]) -> bool:
     if right and before is not None:
         _verified[folder] = (before, parts)
     return right
-
-
-def rules_of_tap(tap: str) -> str:
-    """What the kernel has in force for one card, for an expert's eyes; empty where there is none."""
-    first = _listed(("nft", "-s", "list", "chain", "bridge", TABLE, f"from_{tap}"))
-    guarded = any(f"goto {name}_" in first for name in FIREWALL_CHAINS)
-    more = [
-        _listed(("nft", "-s", "list", "chain", "bridge", TABLE, f"{name}_{tap}"))
-        for name in FIREWALL_CHAINS
-        if guarded
-    ]
-    return first + "".join(more)
 
 
 def ports_in_use(ports: Iterable[PublishedPort]) -> tuple[PublishedPort, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from workers.config import HostConfig
-from workers.contract.errors import OffshootError
+from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.messages import NicFacts
 from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, NicModel, NicSpec
 from workers.contract.spec import MachineSpec
@@ -29,18 +29,20 @@ from workers.host.files import read_json, write_json
 from workers.host.locks import locked
 from workers.killpoints import reached
 from workers.plan.names import bridge_mac, bridge_name, bridge_of, tap_mac, tap_name, tap_name_of
-from workers.plan.network import PluggedNic, WiredNetwork
+from workers.plan.network import PluggedNic, WiredNetwork, plugged
 
 
 def plug(config: HostConfig, spec: MachineSpec) -> None:
     """Bridge, DHCP, DNS, NAT and the rules for all cards of the machine; idempotent.
 
-    Raises LinkError with code BRIDGE_MISSING, before anything is changed, where a bridge of the host's own is not there.
+    Before anything is changed: raises LinkError with code BRIDGE_MISSING where a bridge of the host's own is not there,
+    FirewallError with code PORT_TAKEN where a program of the host listens at a port that is to be published.
     """
     with _lock(config):
         for nic in spec.nics:
             if nic.network.bridge is not None:
                 links.require_bridge(nic.network.bridge)
+        _refuse_taken_ports(config, spec)
         _unsettled(config).touch()
         for network in {nic.network.id: nic.network for nic in spec.nics}.values():
             folder = config.state.network(network.id)
@@ -55,6 +57,19 @@ def plug(config: HostConfig, spec: MachineSpec) -> None:
             }
             write_json(_nic_file(config, nic.network.id, nic.mac), card)
         _match(config, {nic.network.id for nic in spec.nics})
+
+
+def _refuse_taken_ports(config: HostConfig, spec: MachineSpec) -> None:
+    wanted = {port for nic in spec.nics for port in nic.ports}
+    if not wanted:
+        return
+    published = {port for _, nic in _cards(config).values() for port in nic.ports}
+    taken = firewall.ports_in_use(sorted(wanted - published, key=str))
+    if taken:
+        words = ", ".join(f"{port.protocol.value} {port.host_port}" for port in taken)
+        raise firewall.FirewallError(
+            f"a program of {config.name} listens there: {words}", code=ErrorCode.PORT_TAKEN
+        )
 
 
 def open_taps(spec: MachineSpec) -> tuple[int, ...]:
@@ -308,27 +323,21 @@ def _networks(cards: Mapping[Path, tuple[dict[str, Any], PluggedNic]]) -> tuple[
     for path, (_, nic) in cards.items():
         nics.setdefault(path.parent.parent, []).append(nic)
     networks = []
-    for folder, plugged in nics.items():
+    for folder, cards_there in nics.items():
         raw = read_json(folder / "network.json")
         if raw is not None:
             network = NetworkSpec.model_validate_json(json.dumps(raw))
-            networks.append(WiredNetwork(network, tuple(plugged)))
+            networks.append(WiredNetwork(network, tuple(cards_there)))
     return tuple(networks)
 
 
 def _plugged(card: dict[str, Any]) -> PluggedNic:
     if "nic" not in card:  # written by an earlier version
         return PluggedNic(tap=card["tap"], mac=card["mac"], address=IPv4Address(card["address"]))
-    nic = NicSpec.model_validate_json(json.dumps(card["nic"]))
     may_pass = card["firewall"]
-    return PluggedNic(
-        tap=card["tap"],
-        mac=nic.mac,
-        address=nic.address,
-        address6=nic.address6,
-        host_name=nic.host_name,
-        ports=nic.ports,
-        firewall=FirewallSpec.model_validate_json(json.dumps(may_pass)) if may_pass else None,
+    return plugged(
+        NicSpec.model_validate_json(json.dumps(card["nic"])),
+        FirewallSpec.model_validate_json(json.dumps(may_pass)) if may_pass else None,
     )
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, PublishedPort
-from workers.plan.names import bridge_name
+from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, NicSpec, PublishedPort
+from workers.plan.names import bridge_name, tap_name
 
 LEASE_SECONDS = 12 * 3600
 LEASE6_SECONDS = 300
@@ -34,6 +34,19 @@ class PluggedNic:
     host_name: str = ""
     ports: tuple[PublishedPort, ...] = ()
     firewall: FirewallSpec | None = None
+
+
+def plugged(nic: NicSpec, firewall: FirewallSpec | None) -> PluggedNic:
+    """A card of a machine with this firewall, as it is plugged in."""
+    return PluggedNic(
+        tap=tap_name(nic),
+        mac=nic.mac,
+        address=nic.address,
+        address6=nic.address6,
+        host_name=nic.host_name,
+        ports=nic.ports,
+        firewall=firewall,
+    )
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,6 @@ from workers.plan.rulesets.parts import Part, Place
 MOST_FLOWS = 16384
 """Flows that are noted of a card and a family of addresses."""
 
-FIREWALL_CHAINS = ("to", "let_out", "note_out", "let_in", "note_in")
-"""Chains of a card whose machine has a firewall, by what stands before its tap's name; not each card needs all of them."""
-
 _NEITHER_PORTS_NOR_ICMP = (
     "meta l4proto != tcp meta l4proto != udp meta l4proto != icmp meta l4proto != ipv6-icmp"
 )

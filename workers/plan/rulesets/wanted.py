@@ -29,6 +29,15 @@ def _card_part(network: NetworkSpec, nic: PluggedNic) -> Part:
     return card_part(network, nic)
 
 
+def rules_of_card(network: NetworkSpec, nic: PluggedNic) -> str:
+    """The rules of one card, chain by chain, for an expert's eyes; that they are in force is what the check looks at."""
+    chains = _card_part(network, nic).chains.items()
+    return "".join(
+        f"chain {name} {{\n{''.join(f'  {rule}{chr(10)}' for rule in rules)}}}\n"
+        for (_, name), rules in chains
+    )
+
+
 def ruleset(networks: Sequence[WiredNetwork]) -> str:
     """A script that puts the rules of these networks, and no others, into our two tables."""
     return whole(parts_of(networks))
