@@ -129,21 +129,13 @@ def test_a_guest_takes_no_more_than_it_may_and_what_it_may_is_changed_while_it_r
     assert _steps(place, machine) == [Step.CHANGE_DEVICES]
     assert f"{SECOND_TAP}-out" not in host.network.links()
 
-    # Without limits: faster than before, and nothing of them is left.
+    # Without limits nothing of them is left; how fast it is then is the laboratory's.
     machine = wishes.later(_limited(machine), cpu_weight=100)
     assert _steps(place, machine) == [Step.CHANGE_LIMITS]
     assert _weight(machine) in (None, "100", "1024")
     assert (_buckets(place, TAP), _throttled(place, machine)) == ([], {"disk0": (0, 0)})
     assert f"{TAP}-out" not in host.network.links()
     assert "ingress" not in host.network.inside("tc", "qdisc", "show", "dev", TAP)
-    _flows(place)
-    freed = {"mbit_in": 1.3 * 6, "operations": 1.3 * 40}
-    for what, limit in freed.items():  # not both at once: the guest may be short of a processor
-        wait_for(
-            f"{what}: more than it might",
-            lambda what=what, limit=limit: _measured(place, machine)[what] > limit,  # type: ignore[misc]
-            seconds=120,
-        )
 
     machine = wishes.later(_limited(machine, mbit_out=3), cpu_weight=1)
     assert _steps(place, machine) == [Step.CHANGE_LIMITS]
