@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -98,9 +99,12 @@ def layout(host: LabHost, link: str) -> dict[str, list[str]]:
     """The addresses and routes of an interface, link-local ones left out."""
     if link not in host.network.inside("ip", "-o", "link"):
         return {}
-    shown = json.loads(host.network.inside("ip", "-j", "addr", "show", "dev", link))[0]["addr_info"]
-    routes = host.network.inside("ip", "route", "show", "dev", link).splitlines()
-    routes += host.network.inside("ip", "-6", "route", "show", "dev", link).splitlines()
+    try:
+        shown = json.loads(host.network.inside("ip", "-j", "addr", "show", "dev", link))[0]["addr_info"]
+        routes = host.network.inside("ip", "route", "show", "dev", link).splitlines()
+        routes += host.network.inside("ip", "-6", "route", "show", "dev", link).splitlines()
+    except subprocess.CalledProcessError:  # it went while it was looked at
+        return {}
     return {
         "addresses": [f"{each['local']}/{each['prefixlen']}" for each in shown if each["scope"] != "link"],
         "routes": sorted(" ".join(each.split()) for each in routes if not each.startswith("fe80")),
