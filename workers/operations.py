@@ -6,7 +6,8 @@ Whatever instruction a worker is killed at, the same call made again ends in the
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -92,7 +93,11 @@ def apply(host: Host, message: ApplyMachine, *, anew: bool = False) -> None:
         return
     reached("accepted")
     folder = host.folder(machine_id)
-    with locked(folder.apply_lock):
+    with _turn(folder):
+        if wishes.is_removed(host.config.state, machine_id, spec.generation):
+            words.info("removed already")
+            _tell(host, machine_id, _Teller(host, message, ()).progress(OperationState.DONE))
+            return
         if wishes.newest_generation(host.config.state, machine_id) > spec.generation:
             host.report_progress(_Teller(host, message, ()).progress(OperationState.SUPERSEDED))
             return
@@ -102,6 +107,15 @@ def apply(host: Host, message: ApplyMachine, *, anew: bool = False) -> None:
             _tell(host, machine_id, before)
             return
         _carry_out(host, message, folder)
+
+
+@contextmanager
+def _turn(folder: MachineFolder) -> Iterator[None]:
+    """Hold the machine alone; there is nothing to hold, nor to wait for, where its folder was removed meanwhile."""
+    with ExitStack() as held:
+        with suppress(FileNotFoundError):
+            held.enter_context(locked(folder.apply_lock))
+        yield
 
 
 def _carry_out(host: Host, message: ApplyMachine, folder: MachineFolder) -> None:

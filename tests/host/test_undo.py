@@ -204,6 +204,19 @@ def test_killed_while_deleting_the_next_worker_leaves_nothing(place: Standing, p
     assert not place.host.folder(machine.machine_id).root.exists()
 
 
+def test_a_deletion_that_is_asked_for_again_while_it_goes_on_ends_well_each_time(place: Standing) -> None:
+    for _ in range(4):
+        machine = place.done(wishes.spec(memory_mib=64, power=Power.OFF))
+        gone = wishes.later(machine, power=Power.GONE)
+        asked = [wishes.wish(gone) for _ in range(30)]
+        for each in asked:
+            place.ear.ask(place.host.name, each)
+        ends = [place.ear.end_of(each.operation_id) for each in asked]
+        assert {end.state for end in ends} == {OperationState.DONE}, [end.error for end in ends]
+        assert not place.host.folder(machine.machine_id).root.exists()
+    assert place.traces() == {}
+
+
 def test_the_same_wish_twice_changes_nothing(place: Standing) -> None:
     machine = place.done(wishes.spec(memory_mib=64))
     before = place.traces()

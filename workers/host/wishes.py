@@ -45,12 +45,15 @@ def prepare(state: StateFolder) -> None:
 def accept(state: StateFolder, message: ApplyMachine, *, gid: int) -> bool:
     """Remember the message unless a newer one is known; False where it came too late.
 
-    It is written before anything is done, so that a worker that is killed goes on where it was.
+    It is written before anything is done, so that a worker that is killed goes on where it was. Where the machine was
+    removed by this very wish nothing is written: `is_removed` says so.
     """
     machine_id = message.spec.machine_id
-    with locked(state.machines / ".accept"):
+    with locked(state.accept_lock):
         if message.spec.generation < max(_buried(state, machine_id), newest_generation(state, machine_id)):
             return False
+        if is_removed(state, machine_id, message.spec.generation):
+            return True
         folder = state.machine(machine_id)
         folder.root.mkdir(exist_ok=True)
         # Entered by qemu's group, so that it reaches `run` and its disks; root's files stay root's.
@@ -110,14 +113,16 @@ def ended(folder: MachineFolder) -> Ended | None:
 def bury(state: StateFolder, machine_id: UUID, generation: int) -> None:
     """Remove every file of a machine; what stays is its last generation, against late messages.
 
-    The folder is first moved out of the way in one step, so that nobody finds half of a machine.
+    The folder is first moved out of the way in one step, so that nobody finds half of a machine; and never while the
+    same wish, come once more, is being written into it.
     """
-    write_json(_tombstone(state, machine_id), {"generation": generation})
-    reached("tombstone written")
     folder = state.machine(machine_id)
     gone = state.tombstones / f"{machine_id}.gone"
-    if folder.root.exists():
-        folder.root.rename(gone)
+    with locked(state.accept_lock):
+        write_json(_tombstone(state, machine_id), {"generation": generation})
+        reached("tombstone written")
+        if folder.root.exists():
+            folder.root.rename(gone)
     reached("folder moved away")
     _discard(gone)
     oldest = time.time() - _TOMBSTONE_SECONDS
@@ -129,6 +134,11 @@ def bury(state: StateFolder, machine_id: UUID, generation: int) -> None:
 def is_buried(state: StateFolder, machine_id: UUID) -> bool:
     """The machine was removed from this host."""
     return _buried(state, machine_id) > 0
+
+
+def is_removed(state: StateFolder, machine_id: UUID, generation: int) -> bool:
+    """The wish of this generation was to remove the machine, and nothing of it is left."""
+    return _buried(state, machine_id) >= generation and not state.machine(machine_id).root.exists()
 
 
 def _discard(folder: Path) -> None:

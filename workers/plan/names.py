@@ -263,6 +263,11 @@ class StateFolder:
         return self.root / "boot"
 
     @property
+    def accept_lock(self) -> Path:
+        """Held while a wish is written into a machine's folder, and while such a folder goes."""
+        return self.machines / ".accept"
+
+    @property
     def tombstones(self) -> Path:
         """The last generation of machines that are gone, so that a late message does not bring one back."""
         return self.root / "tombstones"
