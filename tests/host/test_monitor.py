@@ -56,6 +56,9 @@ def test_a_call_that_takes_too_long_has_let_the_monitor_go_when_it_fails() -> No
 
 def test_a_qemu_that_hangs_fails_each_call_in_its_time_and_serves_again_when_it_goes_on() -> None:
     with _qemu() as (path, qemu), _monitors() as monitors:
+        assert monitors.execute(
+            path, STATUS, seconds=60
+        )  # it is up, so it is not in the middle of its start that it stops
         before = _sockets()
         qemu.send_signal(signal.SIGSTOP)
         for _ in range(4):  # more than its queue has room for
@@ -63,7 +66,7 @@ def test_a_qemu_that_hangs_fails_each_call_in_its_time_and_serves_again_when_it_
                 monitors.execute(path, STATUS, seconds=0.3)
             assert _sockets() == before
         qemu.send_signal(signal.SIGCONT)
-        assert monitors.execute(path, STATUS)
+        assert monitors.execute(path, STATUS, seconds=60)
 
 
 def test_more_than_its_queue_has_room_for_wait_for_a_monitor_and_are_all_served() -> None:
