@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "csp",
     "axes",
     "portal.accounts",
+    "portal.teams",
     "portal.fleet",
     "portal.images",
     "portal.networks",
@@ -188,6 +189,33 @@ LANGUAGES = [("en", _("English"))]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+
+
+def _mail(url: str) -> dict[str, Any]:
+    """Django's settings for a mail server: smtp://user:password@host:25, smtp+tls:// (STARTTLS) or smtps://; none without one."""
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
+    parts = urlsplit(url)
+    if parts.scheme not in ("smtp", "smtp+tls", "smtps") or not parts.hostname:
+        raise ImproperlyConfigured("OFFSHOOT_MAIL_URL must be smtp+tls://user:password@mail.example.org:587")
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or {"smtp": 25, "smtp+tls": 587, "smtps": 465}[parts.scheme],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": parts.scheme == "smtp+tls",
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_TIMEOUT": 20,
+    }
+
+
+_mail_url = os.environ.get("OFFSHOOT_MAIL_URL", "")
+HAS_MAIL = bool(_mail_url)
+globals().update(_mail(_mail_url))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = os.environ.get(
+    "OFFSHOOT_MAIL_FROM", f"Offshoot <offshoot@{_origin.hostname or 'localhost'}>"
+)
 
 
 def _private_subnet(raw: str) -> str:

@@ -30,6 +30,10 @@ class Machine(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="machines")
+    team = models.ForeignKey(
+        "teams.Team", null=True, blank=True, on_delete=models.PROTECT, related_name="machines",
+        help_text="empty: it belongs to its owner alone",
+    )  # fmt: skip
     host = models.ForeignKey("fleet.Host", on_delete=models.PROTECT, related_name="machines")
     name = models.CharField(max_length=63)
     cpus = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(256)])

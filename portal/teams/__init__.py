@@ -1,0 +1,1 @@
+"""Teams: people who have machines together, and what each may do there."""
