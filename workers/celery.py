@@ -6,7 +6,6 @@ import logging
 import sys
 import warnings
 
-import structlog
 from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init, worker_shutdown
@@ -14,7 +13,10 @@ from celery.signals import setup_logging, worker_init, worker_shutdown
 from workers.config import HostConfig, host_config
 from workers.contract.broker import TRANSPORT_OPTIONS
 from workers.contract.errors import OffshootError
+from workers.logs import log_json
 from workers.service import HostService
+
+log_json()
 
 # Root is what this worker is for; what Celery warns of is pickle, and only JSON is accepted below.
 warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -69,18 +71,5 @@ def _stop(**_: object) -> None:
 
 
 @setup_logging.connect
-def _log_json(**_: object) -> None:
-    """One JSON object a line, with the operation's and the machine's id where there are such."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+def _logs_are_ours(**_: object) -> None:
+    """Keep Celery from setting up its own."""
