@@ -20,7 +20,7 @@ from workers.guests import Guests
 from workers.host import course, living, processes, wishes
 from workers.host.agent import chardev_is_open
 from workers.host.locks import locked, wait_free
-from workers.host.monitor import events_until_the_end
+from workers.host.monitor import Client, events_until_the_end
 from workers.observation import observe, settle_ended
 from workers.plan.names import MachineFolder
 from workers.plan.qemu import AGENT_DEVICE
@@ -65,7 +65,7 @@ class Watcher:
         self._host.monitors.begin(self._listen(machine_id, folder))
 
     async def _listen(self, machine_id: UUID, folder: MachineFolder) -> None:
-        client = QMPClient(f"events {machine_id}")
+        client = Client(f"events {machine_id}")
         reason = EndReason.CRASH
         try:
             await client.connect(str(folder.events_socket))

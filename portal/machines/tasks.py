@@ -16,9 +16,10 @@ from portal.machines import dispatch, reports
 from portal.machines.freezing import forget_unused
 from workers.contract.errors import MessageError, VersionError
 from workers.contract.messages import (
+    REPORT_OBSERVED,
+    REPORT_PROGRESS,
     TASK_HEARTBEAT,
-    TASK_OBSERVED,
-    TASK_PROGRESS,
+    TASK_REPORTS,
     Heartbeat,
     MachineObserved,
     Progress,
@@ -28,9 +29,22 @@ from workers.contract.version import from_wire
 log = structlog.get_logger()
 
 
-@shared_task(name=TASK_PROGRESS)
-def progress(wire: Any) -> None:
-    """An operation went on."""
+@shared_task(name=TASK_REPORTS)
+def told(pairs: Any) -> None:
+    """What a host had to tell within a moment. One that cannot be taken keeps none of the others from being."""
+    for kind, wire in _pairs(pairs):
+        try:
+            if kind == REPORT_PROGRESS:
+                _progress(wire)
+            elif kind == REPORT_OBSERVED:
+                _observed(wire)
+            else:
+                log.warning("report refused", error=f"of an unknown kind {str(kind)[:40]!r}")
+        except Exception:
+            log.exception("report not taken", kind=kind)
+
+
+def _progress(wire: Any) -> None:
     try:
         reports.progress_take(from_wire(Progress, wire))
     except VersionError as exc:
@@ -39,9 +53,7 @@ def progress(wire: Any) -> None:
         log.warning("report refused", error=exc.detail)
 
 
-@shared_task(name=TASK_OBSERVED)
-def observed(wire: Any) -> None:
-    """A machine was looked at."""
+def _observed(wire: Any) -> None:
     try:
         reports.observed_take(from_wire(MachineObserved, wire))
     except VersionError as exc:
@@ -79,6 +91,12 @@ def clear_expired() -> None:
     clear_expired_uploads()
     clear_leftovers()
     forget_unused()
+
+
+def _pairs(raw: Any) -> list[tuple[Any, Any]]:
+    """The pairs of a list; what is none of them is left out."""
+    pairs = raw if isinstance(raw, list) else []
+    return [(each[0], each[1]) for each in pairs if isinstance(each, list) and len(each) == 2]
 
 
 def _body(wire: Any) -> dict[str, Any]:

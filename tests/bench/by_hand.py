@@ -29,7 +29,8 @@ from workers.contract.spec import MachineSpec, NetworkSpec
 from workers.host.processes import launched
 from workers.plan.names import MachineFolder, bridge_name
 from workers.plan.network import DnsmasqFiles, PluggedNic, WiredNetwork, dnsmasq_configuration
-from workers.plan.rulesets.wanted import ruleset
+from workers.plan.rulesets.parts import Part, delta, whole
+from workers.plan.rulesets.wanted import parts_of, ruleset
 
 BRIDGE, TAP, TABLE = "hand0", "hand1", "byhand"
 _NETWORK = NetworkSpec.model_validate({"id": UUID(int=99), "subnet": "192.168.99.0/24"}, strict=False)
@@ -62,8 +63,13 @@ class ByHand:
         return [_arguments(each, self._one_of_many(n), f"many{n}") for n, each in enumerate(machines)]
 
     def create_many(self, argvs: Sequence[Sequence[str]]) -> float:
-        """Seconds for a loop that makes and starts all of them, until the last banner; the bridge is there before."""
+        """Seconds for a loop that makes and starts all of them, each with its lease and its rules, until the last banner.
+
+        Bridge and DHCP are there before.
+        """
         folders = [self._one_of_many(number) for number in range(len(argvs))]
+        root = self._folder.root
+        nics = self._write_rules_of_many(len(argvs))
         lines = []
         for number, (argv, folder) in enumerate(zip(argvs, folders, strict=True)):
             commands = (
@@ -71,9 +77,12 @@ class ByHand:
                 *self._disk(_disk_of(argv)),
                 f"ip tuntap add dev many{number} mode tap",
                 f"ip link set many{number} master {BRIDGE} up",
+                f"echo {nics[number].mac},{nics[number].address} >> {root}/dnsmasq.hosts",
+                f"kill -HUP $(cat {root}/dnsmasq.pid)",
+                f"nft -f {root}/rules-{number}.nft",
             )
             lines.append(f"{' && '.join(commands)} && {{ {shlex.join(argv)} >{folder.root}/log 2>&1 & }}")
-        self.run(*_BRIDGE)
+        self.run(*_BRIDGE, f"dnsmasq --conf-file={root}/dnsmasq.conf")
         begun = time.perf_counter()
         self._say("; ".join(lines))
         for folder in folders:
@@ -81,10 +90,26 @@ class ByHand:
         seconds = time.perf_counter() - begun
         end_processes_of(self._folder.root)
         taps = (f"ip link del many{number}" for number in range(len(folders)))
-        self.run("wait", *taps, f"ip link del {BRIDGE}")
+        tables = (f"nft delete table {family} {TABLE}" for family in ("inet", "bridge"))
+        self.run("wait", *taps, *tables, f"ip link del {BRIDGE}")
         for folder in folders:
             shutil.rmtree(folder.root)
+        self._write_configuration()
         return seconds
+
+    def _write_rules_of_many(self, count: int) -> list[PluggedNic]:
+        """The cards, and for each a file of what it adds to the rules of those before it: the product's own lines."""
+        nics = [
+            PluggedNic(f"many{number}", f"52:54:00:99:00:{number:02x}", _NETWORK.own_subnet[100 + number])
+            for number in range(count)
+        ]
+        before: dict[str, Part] = {}
+        for number in range(count):
+            parts = parts_of((WiredNetwork(_NETWORK, tuple(nics[: number + 1])),))
+            text = delta(before, parts) if before else whole(parts)
+            (self._folder.root / f"rules-{number}.nft").write_text(_renamed(text))
+            before = parts
+        return nics
 
     def _one_of_many(self, number: int) -> MachineFolder:
         return MachineFolder(self._folder.root / str(number))
@@ -159,15 +184,18 @@ class ByHand:
         text = dnsmasq_configuration(_NETWORK, files, user=MACHINE_ACCOUNT, group=group, upstream="")
         (root / "dnsmasq.conf").write_text(text.replace(bridge_name(_NETWORK.id), BRIDGE))
         rules = ruleset((WiredNetwork(_NETWORK, (PluggedNic(TAP, nic.mac, address),)),))
-        rules = rules.replace(bridge_name(_NETWORK.id), BRIDGE)
-        (root / "rules.nft").write_text(
-            rules.replace("inet offshoot", f"inet {TABLE}").replace("bridge offshoot", f"bridge {TABLE}")
-        )
+        (root / "rules.nft").write_text(_renamed(rules))
 
     def _say(self, line: str) -> None:
         assert self._shell.stdin is not None
         self._shell.stdin.write(line + "\n")
         self._shell.stdin.flush()
+
+
+def _renamed(rules: str) -> str:
+    """The product's rules for the bridge and the tables of this folder."""
+    rules = rules.replace(bridge_name(_NETWORK.id), BRIDGE)
+    return rules.replace("inet offshoot", f"inet {TABLE}").replace("bridge offshoot", f"bridge {TABLE}")
 
 
 _BRIDGE = (

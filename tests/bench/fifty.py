@@ -16,7 +16,7 @@ from tests.bench.table import Row, p95_under, times_as_long
 MACHINES = 50
 _MOST_TIMES = 1.3
 _MOST_PAGE_MS = 100
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.5
 """Between two pages, as for a person who clicks fast; without a pause the onlooker alone would take a processor."""
 _REST_SECONDS = 3.0
 

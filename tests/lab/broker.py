@@ -20,11 +20,12 @@ from tests.lab.waiting import wait_for
 from workers.contract.figures import TASK_SAMPLES, Samples
 from workers.contract.messages import (
     PORTAL_QUEUE,
+    REPORT_OBSERVED,
+    REPORT_PROGRESS,
     TASK_APPLY,
     TASK_HEARTBEAT,
     TASK_JOB,
-    TASK_OBSERVED,
-    TASK_PROGRESS,
+    TASK_REPORTS,
     ApplyMachine,
     DoJob,
     Heartbeat,
@@ -102,9 +103,8 @@ class Broker:
             client.close()
 
 
+_TOGETHER: dict[str, type[Message]] = {REPORT_PROGRESS: Progress, REPORT_OBSERVED: MachineObserved}
 _MODELS: dict[str, type[Message]] = {
-    TASK_PROGRESS: Progress,
-    TASK_OBSERVED: MachineObserved,
     TASK_HEARTBEAT: Heartbeat,
     TASK_SAMPLES: Samples,
     TASK_SCREEN: ScreenSeen,
@@ -212,10 +212,13 @@ class PortalsEar:
                 time.sleep(0.1)
 
     def _take(self, body: Any, message: Any) -> None:
-        model = _MODELS[message.headers["task"]]
-        report = from_wire(model, body[0][0])
+        task, said = message.headers["task"], body[0][0]
+        if task == TASK_REPORTS:
+            reports = [from_wire(_TOGETHER[kind], wire) for kind, wire in said]
+        else:
+            reports = [from_wire(_MODELS[task], said)]
         with self._lock:
-            self._reports.append(report)
+            self._reports += reports
         message.ack()
 
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.db import OperationalError
 from pytest_django import DjangoAssertNumQueries
 
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
 from portal.fleet.services import heartbeat_take, silence_notice
-from portal.machines import dispatch, services, tasks
+from portal.machines import dispatch, reports, services, tasks
 from portal.machines.models import Machine
 from portal.machines.reports import observed_take, progress_take
 from tests.web.people import (
@@ -31,6 +32,8 @@ from tests.web.people import (
 )
 from workers.contract.errors import ErrorCode
 from workers.contract.messages import (
+    REPORT_OBSERVED,
+    REPORT_PROGRESS,
     EndReason,
     ErrorReport,
     NicFacts,
@@ -358,8 +361,9 @@ WIRE: list[Any] = [
 
 @pytest.mark.parametrize("wire", WIRE, ids=repr)
 def test_a_malformed_report_is_refused_and_hurts_nobody(running: Machine, wire: Any) -> None:
-    for task in (tasks.progress, tasks.observed, tasks.heartbeat):
-        task(wire)
+    tasks.told([[REPORT_PROGRESS, wire], [REPORT_OBSERVED, wire], ["gossip", wire], [wire], wire])
+    tasks.told(wire)
+    tasks.heartbeat(wire)
     running.refresh_from_db()
     assert running.observed == Observed.RUNNING
     assert Host.objects.get().refused_version == ""
@@ -368,9 +372,22 @@ def test_a_malformed_report_is_refused_and_hurts_nobody(running: Machine, wire: 
 def test_a_report_with_one_field_too_many_is_not_guessed_at(running: Machine) -> None:
     wire = seen(running, Observed.OFF).to_wire()
     wire["body"]["surprise"] = 1
-    tasks.observed(wire)
+    tasks.told([[REPORT_OBSERVED, wire]])
     running.refresh_from_db()
     assert running.observed == Observed.RUNNING
+
+
+def test_a_report_that_cannot_be_taken_keeps_none_beside_it_from_being(
+    running: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_report: object) -> None:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(reports, "progress_take", full)
+    bad, good = told(newest(running)).to_wire(), seen(running, Observed.OFF).to_wire()
+    tasks.told([[REPORT_PROGRESS, bad], [REPORT_OBSERVED, good]])
+    running.refresh_from_db()
+    assert running.observed == Observed.OFF
 
 
 def test_a_host_of_another_version_is_shown_as_such_until_it_speaks_ours(rack: Host, boss: User) -> None:
@@ -396,9 +413,10 @@ def test_the_refusal_of_a_host_of_another_version_reaches_the_machines_page(
     asked = services.machine_shut_down(machine=running, by=ann)
     with django_capture_on_commit_callbacks() as told_pages:
         if by == "progress":
-            tasks.progress(refusal(asked) | {"version": 99})
+            tasks.told([[REPORT_PROGRESS, refusal(asked) | {"version": 99}]])
         else:
-            tasks.observed(seen(running, operation=told(asked, FAILED)).to_wire() | {"version": 99})
+            wire = seen(running, operation=told(asked, FAILED)).to_wire()
+            tasks.told([[REPORT_OBSERVED, wire | {"version": 99}]])
     assert state_of(asked) == "failed"
     assert (asked.error_code, "99" in asked.error_detail) == ("version_unknown", True)
     assert len(told_pages) == 1
@@ -408,12 +426,12 @@ def test_the_refusal_of_a_host_of_another_version_reaches_the_machines_page(
 
 def test_a_report_of_another_version_ends_nothing_that_is_over(running: Machine) -> None:
     create = newest(running)
-    tasks.progress(refusal(create) | {"version": 99})
+    tasks.told([[REPORT_PROGRESS, refusal(create) | {"version": 99}]])
     assert state_of(create) == "done"
     bodies: list[Any] = [{"operation_id": value} for value in (str(nobody()), "x", 7)]
     for body in (*bodies, {"operation": []}):
-        for task in (tasks.progress, tasks.observed):
-            task({"version": 99, "body": body})
+        for kind in (REPORT_PROGRESS, REPORT_OBSERVED):
+            tasks.told([[kind, {"version": 99, "body": body}]])
 
 
 def test_heartbeats_out_of_order_leave_the_newest(rack: Host) -> None:

@@ -21,9 +21,11 @@ PORTAL_QUEUE = "portal"
 TASK_APPLY = "offshoot.apply"
 TASK_JOB = "offshoot.job"
 TASK_FORGET_IMAGE = "offshoot.forget_image"
-TASK_PROGRESS = "offshoot.progress"
-TASK_OBSERVED = "offshoot.observed"
+TASK_REPORTS = "offshoot.reports"
+"""What was to be told within a moment, together: a list of pairs, REPORT_PROGRESS or REPORT_OBSERVED and the message."""
 TASK_HEARTBEAT = "offshoot.heartbeat"
+REPORT_PROGRESS = "progress"
+REPORT_OBSERVED = "observed"
 
 
 def host_queue(host: str) -> str:

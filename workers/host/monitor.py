@@ -16,6 +16,7 @@ from socket import socket as Connection
 from typing import Any, TypeVar
 
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError, Runstate
+from qemu.qmp.message import Message as QMPMessage
 
 from workers.contract.errors import ErrorCode, OffshootError
 
@@ -33,6 +34,16 @@ class MonitorError(OffshootError):
     """qemu's monitor could not be reached, or refused a command (the detail has its words)."""
 
     code = ErrorCode.MONITOR_FAILED
+
+
+class Client(QMPClient):
+    """The library's client without its log: it would write out each message as indented JSON first, whoever listens."""
+
+    def _cb_outbound(self, msg: QMPMessage) -> QMPMessage:
+        return msg
+
+    def _cb_inbound(self, msg: QMPMessage) -> QMPMessage:
+        return msg
 
 
 class MonitorLoop:
@@ -186,7 +197,7 @@ async def _connected(socket: Path) -> tuple[QMPClient, Connection]:
     Now and then qemu drops one that comes just as another goes, before it was told anything: that is tried again.
     """
     for tries_left in reversed(range(_CONNECT_TRIES)):
-        client, connection = QMPClient("offshoot"), await _in_turn(socket)
+        client, connection = Client("offshoot"), await _in_turn(socket)
         try:
             await client.connect(connection)
             return client, connection
