@@ -375,6 +375,39 @@ def test_whatever_is_changed_in_our_tables_the_check_sees_it_and_puts_it_right(l
     assert "table inet foreign" in lab.network.rules()
 
 
+def test_where_only_others_changed_rules_or_we_ourselves_nothing_is_listed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = replace(A, firewall=wall())
+    lab.rules(a=guarded)
+    assert lab.is_in_force(a=guarded)
+    listed: list[object] = []
+    in_kernel = firewall._in_kernel
+
+    def listing() -> dict[str, tuple[str, ...]]:
+        listed.append(1)
+        return in_kernel()
+
+    monkeypatch.setattr(firewall, "_in_kernel", listing)
+    lab.network.inside("nft", "add table inet foreign { chain c { drop; } ; }")
+    lab.passes(datagram(1, 9))  # a note of a flow, and counters, are no change
+    assert lab.is_in_force(a=guarded)
+    lab.rules()
+    assert lab.is_in_force()
+    lab.network.inside("nft", "delete table inet foreign")
+    assert lab.is_in_force()
+    assert listed == []
+    lab.network.inside("nft", f'delete element bridge offshoot from_cards {{ "{A.tap}" }}')
+    assert not lab.is_in_force()
+    assert listed == [1]
+    lab.rules()
+    lab.network.inside(
+        "nft", f"add rule bridge offshoot from_{A.tap} accept ; add chain bridge offshoot another"
+    )
+    lab.rules(a=guarded)  # ours, on top of what somebody else changed
+    assert not lab.is_in_force(a=guarded)
+
+
 def test_changes_one_by_one_end_in_the_rules_of_the_whole(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A walk from networks to networks; only the first step may replace everything."""
     replaced: list[object] = []
@@ -392,6 +425,7 @@ def test_changes_one_by_one_end_in_the_rules_of_the_whole(lab: Lab, monkeypatch:
         if step == 5:  # a worker that has just been started
             firewall._journal.cache_clear()
         in_namespace(lab.network.host, partial(firewall.apply, state, needed))
+        firewall._verified.clear()  # so that they are listed
         assert in_namespace(lab.network.host, partial(firewall.is_in_force, state, needed)), needed
     assert len(replaced) == 1
     in_namespace(lab.network.host, lambda: firewall.apply(state, []))

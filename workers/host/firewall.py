@@ -11,16 +11,18 @@ import shlex
 import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.networks import Protocol, PublishedPort
 from workers.host.commands import run
+from workers.host.fingerprint import fingerprint
 from workers.host.generation import generation
 from workers.host.rules_in_force import RulesInForce
 from workers.plan.network import WiredNetwork
 from workers.plan.rulesets.listing import LISTINGS, Listing, comparable
-from workers.plan.rulesets.parts import TABLE, Part, delta, whole
+from workers.plan.rulesets.parts import TABLE, Part, Parts, delta, whole
 from workers.plan.rulesets.wanted import parts_of
 
 _CHANGE_SECONDS = 20
@@ -30,8 +32,17 @@ _WHOLE_SECONDS = 180
 _LISTED = " && ".join(["nft -f -", *(shlex.join(argv) for argv in LISTINGS)])
 """For a shell in a namespace of its own; nothing of it comes from outside."""
 
-_verified: dict[Path, tuple[int, dict[str, Part]]] = {}
-"""The kernel's generation at which the rules were last seen to be right, and which those were."""
+
+@dataclass(frozen=True)
+class _Verified:
+    """Which rules were last seen to be right, and the kernel's generation then, or the newest at which they were the same."""
+
+    parts: dict[str, Part]
+    generation: int
+    fingerprint: bytes | None = None
+
+
+_verified: dict[Path, _Verified] = {}
 
 
 class FirewallError(OffshootError):
@@ -53,8 +64,10 @@ def apply(folder: Path, networks: Sequence[WiredNetwork]) -> None:
         if not script and is_in_force(folder, networks):
             return
         journal.begin()
+        at = generation()
         if script and run(("nft", "-f", "-"), stdin=script, seconds=_CHANGE_SECONDS, check=False).status == 0:
             journal.changed(before, wanted)
+            _changed_from(folder, before, wanted, at)
             return
     _replace(journal, wanted)
 
@@ -67,16 +80,51 @@ def apply_whole(folder: Path, networks: Sequence[WiredNetwork]) -> None:
 def is_in_force(folder: Path, networks: Sequence[WiredNetwork]) -> bool:
     """Our tables in the kernel are what these networks need: no rule, chain or element missing, changed or added.
 
-    While nobody changes any rule of the host this costs one question to the kernel, else a listing of our tables.
+    While nobody changes any rule of the host this costs one question to the kernel; where somebody changed rules of his own, as
+    many more as it takes to see that ours are the same; else a listing of our tables.
     """
     parts = parts_of(networks)
-    before = generation()
-    if before is not None and _verified.get(folder) == (before, parts):
+    at = generation()
+    known = _verified.get(folder)
+    if at is not None and known is not None and known.parts == parts and _is_as_it_was(folder, known, at):
         return True
-    right = _in_kernel() == (_expected(whole(parts)) if parts else {})
-    if right and before is not None:
-        _verified[folder] = (before, parts)
-    return right
+    if _in_kernel() != (_expected(whole(parts)) if parts else {}):
+        return False
+    _remember(folder, parts, at)
+    return True
+
+
+def _is_as_it_was(folder: Path, known: _Verified, at: int) -> bool:
+    """The kernel holds what it held when our rules were seen to be right; `at` is its generation now."""
+    if known.generation == at:
+        if known.fingerprint is None:  # they were changed by us since: what they look like is not known yet
+            _remember(folder, known.parts, at)
+        return True
+    if known.fingerprint is None or known.fingerprint != fingerprint() or generation() != at:
+        return False
+    _verified[folder] = replace(known, generation=at)
+    return True
+
+
+def _remember(folder: Path, parts: dict[str, Part], at: int | None) -> None:
+    """The rules were right at this generation; what they look like counts only if nobody changed any meanwhile."""
+    looks = fingerprint()
+    if at is not None:
+        _verified[folder] = _Verified(parts, at, looks if generation() == at else None)
+
+
+def _changed_from(folder: Path, before: Parts, wanted: dict[str, Part], at: int | None) -> None:
+    """We have just changed right rules: they are right still if that was the only change of any rule since `at`."""
+    known = _verified.get(folder)
+    if known is None or at is None or (known.parts, known.generation) != (before, at):
+        return
+    if generation() == _following(at):
+        _verified[folder] = _Verified(wanted, _following(at))
+
+
+def _following(number: int) -> int:
+    """The kernel's next generation: 32 bits, never 0 (nf_tables_api.c, nf_tables_commit)."""
+    return number + 1 & 0xFFFFFFFF or 1
 
 
 def ports_in_use(ports: Iterable[PublishedPort]) -> tuple[PublishedPort, ...]:
