@@ -25,7 +25,7 @@ from workers.host.probe import cached_probe, probe_kvm
 from workers.plan.probe import EXIT_STATUS, IMAGE_BYTES, boot_sector, probe_argv
 from workers.plan.qemu import QEMU
 
-BOOT_SECONDS = 60.0
+BOOT_SECONDS = 25.0
 
 _PROBE = """
 import sys
