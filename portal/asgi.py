@@ -20,8 +20,8 @@ from portal.console.consumers import ConsoleConsumer  # noqa: E402
 from portal.live.consumers import LiveConsumer  # noqa: E402
 
 websocket_routes = [
-    path("ws/live/", LiveConsumer.as_asgi()),
-    path("ws/console/<uuid:machine_id>/", ConsoleConsumer.as_asgi()),
+    path("ws/live/", LiveConsumer.as_asgi(), name="live"),
+    path("ws/console/<uuid:machine_id>/", ConsoleConsumer.as_asgi(), name="console"),
 ]
 
 application = ProtocolTypeRouter(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import redis
 from django.conf import settings
-from django.contrib.auth.decorators import login_not_required
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
@@ -12,7 +11,6 @@ from django.views.decorators.http import require_safe
 from portal.fleet.models import Host
 
 
-@login_not_required
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
     """200 where database and broker answer, else 503. Names of hosts are told to this very machine only."""

@@ -10,6 +10,7 @@ urlpatterns = [
     path("health/", health, name="health"),
     path("", include("portal.accounts.urls")),
     path("machines/", include("portal.machines.urls")),
+    path("teams/", include("portal.teams.urls")),
     path("templates/", include("portal.machines.template_urls")),
     path("discs/", include("portal.images.urls")),
     path("networks/", include("portal.networks.urls")),

@@ -26,3 +26,8 @@ class User(AbstractUser):
     def is_auditor(self) -> bool:
         """May read everything that there is."""
         return self.is_active and (self.audits or self.is_staff)
+
+    @property
+    def only_reads(self) -> bool:
+        """An auditor who is no administrator: sees everything, and changes nothing, their own machines neither."""
+        return self.is_active and self.audits and not self.is_staff

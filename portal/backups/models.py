@@ -39,6 +39,10 @@ class Backup(models.Model):
     source_id = models.UUIDField()
     machine_name = models.CharField(max_length=63)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="backups")
+    team = models.ForeignKey(
+        "teams.Team", null=True, blank=True, on_delete=models.PROTECT, related_name="backups",
+        help_text="the machine's, when it was taken or handed over",
+    )  # fmt: skip
     host = models.ForeignKey("fleet.Host", on_delete=models.PROTECT, related_name="backups")
     place = models.CharField(max_length=32)
     is_planned = models.BooleanField(default=False)

@@ -1,4 +1,4 @@
-"""Reading backups, always scoped to what a person may see: their own machines', or all for an administrator."""
+"""Reading backups, always scoped to what a person may see."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from portal.activity.errors import ErrorWords, words_for
 from portal.activity.models import OPEN_STATES, Kind, Operation
 from portal.backups.models import Backup, BackupState
 from portal.machines.models import Machine
+from portal.machines.selectors import machine_level
+from portal.rights.levels import Level
+from portal.rights.scope import level_of, seen_by
 
 
 @dataclass(frozen=True)
@@ -31,22 +34,30 @@ class ShownBackup:
 
 
 def backups_for(user: User) -> QuerySet[Backup]:
-    """The backups that a person sees."""
-    backups = Backup.objects.select_related("host", "owner")
-    return backups if user.is_administrator else backups.filter(owner=user)
+    """The backups of what is a person's or their teams'; all for who sees everything."""
+    return seen_by(user, Backup.objects.select_related("host", "owner", "team"))
 
 
 def backup_for(user: User, backup_id: UUID) -> Backup:
     """The backup. Raises Http404 where the person may not see it."""
-    backup = backups_for(user).filter(pk=backup_id).first()
-    if backup is None:
+    backup = Backup.objects.select_related("host", "owner", "team").filter(pk=backup_id).first()
+    if backup is None or backup_level(user, backup_id) is None:
         raise Http404
     return backup
 
 
+def backup_level(user: User, backup_id: UUID) -> Level | None:
+    """What the person may do with it: what they may with its machine, and without one what its home says. Two queries."""
+    machine_id = Backup.objects.filter(pk=backup_id).values_list("machine", flat=True).first()
+    if machine_id is not None:
+        return machine_level(user, machine_id)
+    backup = seen_by(user, Backup.objects.filter(pk=backup_id)).only("pk").first()
+    return None if backup is None else level_of(backup)
+
+
 def backups_of(machine: Machine) -> list[ShownBackup]:
     """A machine's, the newest first. Two queries."""
-    return shown(machine.backups.select_related("host", "owner").defer("spec"))
+    return shown(machine.backups.select_related("host", "owner", "team").defer("spec"))
 
 
 def of_deleted_machines(user: User) -> QuerySet[Backup]:

@@ -23,6 +23,7 @@ from portal.live import publish
 from portal.machines import firewall
 from portal.machines.asking import change, is_starting, record_job, wanted
 from portal.machines.cloning import make_like, same_moment
+from portal.machines.homes import home_of_copy
 from portal.machines.models import Disk, Machine, Nic
 from portal.machines.specs import spec_of
 from portal.networks.models import Network
@@ -69,6 +70,7 @@ def backup_take(
             source_id=row.pk,
             machine_name=row.name,
             owner_id=row.owner_id,
+            team_id=row.team_id,
             host=row.host,
             place=place,
             is_planned=planned,
@@ -105,8 +107,10 @@ def backup_restore(*, backup: Backup, name: str, by: User) -> Operation:
     with same_moment(), transaction.atomic():
         row = _resting(backup)
         spec = MachineSpec.model_validate_json(json.dumps(row.spec))
+        owner, team = home_of_copy(by, owner=row.owner, team=row.team)
         machine = Machine(
-            owner=row.owner,
+            owner=owner,
+            team=team,
             host=row.host,
             cpus=spec.cpus,
             cpu_weight=spec.cpu_weight,
@@ -257,7 +261,11 @@ def _newest_sound(machine: Machine, place: str) -> Backup | None:
 
 def _resting(backup: Backup) -> Backup:
     """The row, locked. Raises Refused while something is done with it."""
-    row = Backup.objects.select_for_update(of=("self",)).select_related("host", "owner").get(pk=backup.pk)
+    row = (
+        Backup.objects.select_for_update(of=("self",))
+        .select_related("host", "owner", "team")
+        .get(pk=backup.pk)
+    )
     if row.state == BackupState.TAKING:
         raise Refused(_("The backup is still being taken."))
     if row.state == BackupState.DELETING:

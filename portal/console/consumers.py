@@ -16,12 +16,12 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from portal.accounts.models import User
 from portal.console import services
 from portal.console.relay import open_screen
+from portal.console.view_only import NotUnderstood, OnlyLooking
 from portal.live.sessions import session_is_valid
-from portal.live.topics import machine_group, session_group
+from portal.live.topics import machine_group, person_group, session_group
 from portal.machines.models import Machine
-from portal.machines.selectors import machines_for
 
-SIGN_IN, NO_MACHINE, TICKET_OVER, UNREACHABLE, ENDED = 4401, 4404, 4408, 4503, 4000
+SIGN_IN, NO_MACHINE, TICKET_OVER, UNREACHABLE, ENDED, ANEW = 4401, 4404, 4408, 4503, 4000, 4409
 """Close codes; static/js/console.js has a sentence for each."""
 
 RECHECK_SECONDS = 30
@@ -32,6 +32,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
     """Channels hands over one message after another and waits for each: a full way to the host stops the reading."""
 
     upstream: ClientConnection | None = None
+    looks: OnlyLooking | None = None
+    """Between the browser and the host where the person may only look."""
     _tasks: tuple[asyncio.Task[None], ...] = ()
 
     async def connect(self) -> None:
@@ -48,8 +50,13 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
         if machine is None:
             await self.close(TICKET_OVER)
             return
-        for group in (session_group(self.session_key), machine_group(self.machine_id)):
+        for group in self._groups:
             await self.channel_layer.group_add(group, self.channel_name)
+        may = await self._may()  # after it listens: what is taken away meanwhile is told to it
+        if may is None:
+            await self.close(NO_MACHINE)
+            return
+        self.looks = None if may.uses else OnlyLooking()
         try:
             self.upstream = await open_screen(machine.host.gateway, self.machine_id)
         except (OSError, WebSocketException, TimeoutError) as exc:
@@ -63,8 +70,20 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
         """Bytes from the browser: the next are read when the host has taken these."""
         if bytes_data is None or self.upstream is None:
             return
-        with suppress(ConnectionClosed):
-            await self.upstream.send(bytes_data)
+        if self.looks is not None:
+            try:
+                bytes_data = self.looks.passed(bytes_data)
+            except NotUnderstood:
+                log.info(
+                    "console of somebody who only looks ended",
+                    machine=str(self.machine_id),
+                    user=self.user.pk,
+                )
+                await self.close(ENDED)
+                return
+        if bytes_data:
+            with suppress(ConnectionClosed):
+                await self.upstream.send(bytes_data)
 
     async def disconnect(self, code: int) -> None:
         """Everything ends with the browser's side."""
@@ -73,7 +92,7 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
         if self.upstream is not None:
             await self.upstream.close()
         if self.user.is_authenticated:
-            for group in (session_group(self.session_key), machine_group(self.machine_id)):
+            for group in self._groups:
                 await self.channel_layer.group_discard(group, self.channel_name)
 
     async def session_ended(self, event: dict[str, Any]) -> None:
@@ -82,8 +101,11 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
 
     async def page_changed(self, event: dict[str, Any]) -> None:
         """Something of the machine changed: it may be another person's now, or gone."""
-        if not await self._may_look():
-            await self.close(NO_MACHINE)
+        await self._look_again(NO_MACHINE)
+
+    async def rights_changed(self, event: dict[str, Any]) -> None:
+        """The person may do more than before, or less."""
+        await self._look_again(NO_MACHINE)
 
     async def _to_browser(self) -> None:
         assert self.upstream is not None  # noqa: S101  the task is made after the connection
@@ -95,9 +117,20 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            if not await self._may_look():
-                await self.close(SIGN_IN)
+            if not await self._look_again(SIGN_IN):
                 return
+
+    async def _look_again(self, code: int) -> bool:
+        """Close where the person may not look any more; where they may do something else than before, it is opened anew."""
+        may = await self._may()
+        if may is not None and may.uses == (self.looks is None):
+            return True
+        await self.close(code if may is None else ANEW)
+        return False
+
+    @property
+    def _groups(self) -> tuple[str, ...]:
+        return session_group(self.session_key), person_group(self.user.pk), machine_group(self.machine_id)
 
     @database_sync_to_async  # type: ignore[untyped-decorator]
     def _redeem(self) -> Machine | None:
@@ -112,10 +145,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
         )
 
     @database_sync_to_async  # type: ignore[untyped-decorator]
-    def _may_look(self) -> bool:
+    def _may(self) -> services.Console | None:
         user = User.objects.filter(pk=self.user.pk, is_active=True).first()
-        return (
-            user is not None
-            and session_is_valid(self.session_key, user)
-            and machines_for(user).filter(pk=self.machine_id).exists()
-        )
+        if user is None or not session_is_valid(self.session_key, user):
+            return None
+        return services.console_of(user, self.machine_id)

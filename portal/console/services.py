@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,11 +14,27 @@ from django.utils.translation import gettext as _
 from portal.accounts.models import User
 from portal.console.models import ConsoleTicket
 from portal.machines.models import Machine
-from portal.machines.selectors import machines_for
 from portal.refusal import Refused
+from portal.rights.table import SOCKETS
+from portal.rights.verdict import Verdict, verdict
 from workers.contract.messages import Observed
 
 TICKET_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Console:
+    """What a person may do at a machine's screen, whom it is shown to."""
+
+    uses: bool
+
+
+def console_of(user: User, machine_id: UUID) -> Console | None:
+    """What the table of rights says; None where they may not look. At most two queries."""
+    right, named = SOCKETS["console"], {"machine_id": machine_id}
+    if verdict(user, right, named, changes=False) is not Verdict.WELCOME:
+        return None
+    return Console(uses=verdict(user, right, named, changes=True) is Verdict.WELCOME)
 
 
 def ticket_issue(*, user: User, session_key: str, machine: Machine) -> str:
@@ -48,7 +65,7 @@ def ticket_redeem(*, ticket: str, user: User, session_key: str, machine_id: UUID
     ).delete()
     if used != 1:  # one DELETE decides: of two that come at once, one finds no row
         return None
-    return machines_for(user).select_related("host").filter(pk=machine_id).first()
+    return Machine.objects.select_related("host").filter(pk=machine_id).first()
 
 
 def tickets_clear_expired() -> int:

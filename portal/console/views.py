@@ -8,9 +8,9 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from portal.accounts.models import User
 from portal.console.services import ticket_issue
 from portal.machines.selectors import machine_for
+from portal.machines.views.acting import user_of
 from portal.refusal import Refused
 
 
@@ -18,11 +18,10 @@ from portal.refusal import Refused
 @never_cache
 def ticket(request: HttpRequest, machine_id: UUID) -> JsonResponse:
     """A ticket, or 409 with the reason in words."""
-    if not isinstance(request.user, User) or request.session.session_key is None:
-        return JsonResponse({}, status=403)
-    machine = machine_for(request.user, machine_id)
+    user = user_of(request)
+    machine = machine_for(user, machine_id)
     try:
-        made = ticket_issue(user=request.user, session_key=request.session.session_key, machine=machine)
+        made = ticket_issue(user=user, session_key=request.session.session_key or "", machine=machine)
     except Refused as refusal:
         return JsonResponse({"message": refusal.message}, status=409)
     return JsonResponse({"ticket": made})

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
@@ -65,7 +64,6 @@ def export_remove(request: HttpRequest, machine_id: UUID, export_id: UUID) -> Ht
 
 
 @csrf_exempt
-@login_not_required
 @require_http_methods(["HEAD", "PATCH"])
 def export_receive(request: HttpRequest, export_id: UUID) -> HttpResponse:
     """How much has arrived, and the next piece, for a host that shows by a token that it holds the fleet's key."""

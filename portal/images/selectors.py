@@ -13,6 +13,9 @@ from portal.accounts.models import User
 from portal.images.catalogue import Entry, entries
 from portal.images.models import Download, Image, ImageKind, ImageState, Upload
 from portal.machines.models import Machine, Template
+from portal.machines.selectors import machines_for
+from portal.rights.levels import Level
+from portal.rights.scope import level_everywhere, seen_by
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,11 @@ def users_of(image: Image, user: User) -> list[str]:
     templates = [base.template for base in image.bases.select_related("template")]
     mine, others = set[str](), set[object]()
     found: list[Machine | Template] = [*machines, *templates]
+    ids = [each.pk for each in found]
+    visible = set(machines_for(user).filter(pk__in=ids).values_list("pk", flat=True))
+    visible |= set(seen_by(user, Template.objects.filter(pk__in=ids)).values_list("pk", flat=True))
     for each in found:
-        if user.is_administrator or each.owner_id == user.pk:
+        if each.pk in visible:
             mine.add(f"‘{each.name}’")
         else:
             others.add(each.pk)
@@ -90,9 +96,18 @@ def catalogue() -> list[Entry]:
     return [entry for entry in entries().values() if entry.key not in coming]
 
 
-def may_delete(user: User, image: Image) -> bool:
-    """A disc is deleted by who added it, or by an administrator."""
-    return user.is_administrator or image.added_by_id == user.pk
+def image_level(user: User, image_id: UUID) -> Level | None:
+    """What the person may do with a disc or disk image: everybody use it, who added it delete it. One query."""
+    image = Image.objects.only("added_by").filter(pk=image_id).first()
+    return None if image is None else level_of_image(user, image)
+
+
+def level_of_image(user: User, image: Image) -> Level:
+    """The same, without a query."""
+    everywhere = level_everywhere(user)
+    if everywhere is not None:
+        return everywhere
+    return Level.OWN if image.added_by_id == user.pk else Level.OPERATE
 
 
 def uploads_of(user: User) -> QuerySet[Upload]:
@@ -100,12 +115,19 @@ def uploads_of(user: User) -> QuerySet[Upload]:
     return Upload.objects.filter(owner=user).order_by("-touched_at")
 
 
+def upload_level(user: User, upload_id: UUID) -> Level | None:
+    """OWN for whose it is, also after it became a disc; for everybody else it is not there. At most two queries."""
+    mine = uploads_of(user).filter(pk=upload_id).exists()
+    mine = mine or Image.objects.filter(pk=upload_id, added_by=user).exists()
+    return Level.OWN if mine and not user.only_reads else None
+
+
 def upload_state(user: User, upload_id: UUID) -> UploadState | None:
     """How far a person's own upload is. None where there is none of this id.
 
     An upload that was finished is still answered for, by the disc that it became: the last answer may have been lost.
     """
-    upload = Upload.objects.filter(pk=upload_id, owner=user).first()
+    upload = uploads_of(user).filter(pk=upload_id).first()
     if upload is not None:
         return UploadState(upload.offset_bytes, upload.length_bytes, upload)
     image = Image.objects.filter(pk=upload_id, added_by=user).first()

@@ -11,7 +11,6 @@ from typing import Concatenate, ParamSpec
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.urls import reverse
 from django.utils.http import http_date
@@ -33,18 +32,11 @@ P = ParamSpec("P")
 def _speaks_tus(
     view: Callable[Concatenate[HttpRequest, P], HttpResponse],
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Every answer names the protocol's version; who is not signed in or speaks another version learns so in JSON."""
+    """Every answer names the protocol's version; who speaks another one learns so in JSON."""
 
     @wraps(view)
     def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if not request.user.is_authenticated:
-            response = _refusal(
-                HTTPStatus.UNAUTHORIZED,
-                _(
-                    "You are signed out. Sign in and choose the same file again: the upload goes on where it stopped."
-                ),
-            )
-        elif request.method != "OPTIONS" and request.headers.get("Tus-Resumable") != VERSION:
+        if request.method != "OPTIONS" and request.headers.get("Tus-Resumable") != VERSION:
             response = _refusal(
                 HTTPStatus.PRECONDITION_FAILED, _("This version of the upload is not known here.")
             )
@@ -55,8 +47,7 @@ def _speaks_tus(
         response["Cache-Control"] = "no-store"
         return response
 
-    # A page would be redirected to the sign-in form; an upload needs an answer that its script understands.
-    return login_not_required(checked)
+    return checked
 
 
 @require_http_methods(["OPTIONS", "POST"])
@@ -170,5 +161,5 @@ def _refusal(status: HTTPStatus, message: str) -> HttpResponse:
 
 
 def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101  _speaks_tus has seen to it
+    assert isinstance(request.user, User)  # noqa: S101  the gate has seen to it
     return request.user

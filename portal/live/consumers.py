@@ -12,8 +12,10 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from portal.accounts.models import User
 from portal.live.sessions import session_is_valid
-from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
-from portal.machines.selectors import machines_for
+from portal.live.topics import person_group, session_group
+from portal.live.watching import groups_of
+from portal.rights.table import SOCKETS
+from portal.rights.verdict import Verdict, verdict
 from portal.screens.services import screens_ask
 from workers.contract.screens import MOST_SCREENS
 
@@ -21,6 +23,7 @@ SIGN_IN = 4401
 _RECHECK_SECONDS = 60
 _PAUSE_SECONDS = 0.2
 _MOST_TOPICS = 10
+_LONGEST_TOPIC = 100
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels is untyped
@@ -29,16 +32,18 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
     async def connect(self) -> None:
         """Only for somebody who is signed in."""
         self.user: User = self.scope["user"]
+        self.watched: set[str] = set()
         self.groups_joined: set[str] = set()
         self.changed: set[str] = set()
         self.flushing: asyncio.Task[None] | None = None
         self.rechecking: asyncio.Task[None] | None = None
         await self.accept()
-        if not self.user.is_authenticated:
+        if verdict(self.user, SOCKETS["live"], {}, changes=False) is not Verdict.WELCOME:
             await self.close(SIGN_IN)
             return
         self.session_key: str = self.scope["session"].session_key
-        await self._join(session_group(self.session_key))
+        for group in (session_group(self.session_key), person_group(self.user.pk)):
+            await self.channel_layer.group_add(group, self.channel_name)
         self.rechecking = asyncio.create_task(self._recheck())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
@@ -55,9 +60,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         if not isinstance(topics, list) or not self.user.is_authenticated:
             return
         for topic in topics[:_MOST_TOPICS]:
-            group = await self._group_of(topic) if isinstance(topic, str) else None
-            if group is not None and len(self.groups_joined) < _MOST_TOPICS:
-                await self._join(group)
+            if isinstance(topic, str) and len(topic) < _LONGEST_TOPIC and len(self.watched) < _MOST_TOPICS:
+                self.watched.add(topic)
+        await self._join_what_may_be_seen()
         await self.send_json({"watching": True})
 
     @classmethod
@@ -72,7 +77,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         for task in (self.flushing, self.rechecking):
             if task is not None:
                 task.cancel()
-        for group in self.groups_joined:
+        own = {session_group(self.session_key), person_group(self.user.pk)} if self.rechecking else set()
+        for group in self.groups_joined | own:
             await self.channel_layer.group_discard(group, self.channel_name)
 
     async def page_changed(self, event: dict[str, Any]) -> None:
@@ -89,15 +95,26 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         """The person signed out."""
         await self.close(SIGN_IN)
 
+    async def rights_changed(self, event: dict[str, Any]) -> None:
+        """The person may see more than before, or less: the page looks again at what there is for it."""
+        await self._join_what_may_be_seen()
+        self.changed |= self.watched
+        if self.flushing is None or self.flushing.done():
+            self.flushing = asyncio.create_task(self._flush())
+
     async def _flush(self) -> None:
         while self.changed:
             topics, self.changed = sorted(self.changed), set()  # what changes while this is sent is told next
             await self.send_json({"changed": topics})
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _join(self, group: str) -> None:
-        self.groups_joined.add(group)
-        await self.channel_layer.group_add(group, self.channel_name)
+    async def _join_what_may_be_seen(self) -> None:
+        wanted = await database_sync_to_async(self._groups)()
+        for group in self.groups_joined - wanted:
+            await self.channel_layer.group_discard(group, self.channel_name)
+        for group in wanted - self.groups_joined:
+            await self.channel_layer.group_add(group, self.channel_name)
+        self.groups_joined = wanted
 
     async def _recheck(self) -> None:
         while True:
@@ -119,26 +136,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         user = User.objects.filter(pk=self.user.pk, is_active=True).first()
         return user is not None and session_is_valid(self.session_key, user)
 
-    async def _group_of(self, topic: str) -> str | None:
-        if topic == "machines":
-            return STAFF if self.user.is_administrator else owner_group(self.user.pk)
-        if topic == "fleet":
-            return STAFF if self.user.is_administrator else None
-        if topic == "library":
-            return LIBRARY
-        if topic == "networks":
-            return NETWORKS
-        if topic.startswith("machine:"):
-            group: str | None = await database_sync_to_async(self._machine_group)(
-                topic.removeprefix("machine:")
-            )
-            return group
-        return None
-
-    def _machine_group(self, raw: str) -> str | None:
-        try:
-            machine_id = UUID(raw)
-        except ValueError:
-            return None
-        visible = machines_for(self.user).filter(pk=machine_id).exists()
-        return machine_group(machine_id) if visible else None
+    def _groups(self) -> set[str]:
+        """Of everything that the page watches, as far as the person may be told of it."""
+        user = User.objects.filter(pk=self.user.pk).first()
+        return set().union(*(groups_of(user, topic) for topic in self.watched)) if user is not None else set()

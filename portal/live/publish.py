@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterable
 from uuid import UUID
 
 import structlog
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
-from portal.machines.models import Machine
+from portal.live.topics import (
+    LIBRARY,
+    NETWORKS,
+    STAFF,
+    machine_group,
+    owner_group,
+    person_group,
+    session_group,
+    team_group,
+)
+from portal.rights.audience import Audience, audience_of
 
 _LONGEST_SECONDS = 1.0
 _GATHER_SECONDS = 0.03
@@ -23,20 +33,25 @@ _GATHER_SECONDS = 0.03
 log = structlog.get_logger()
 
 
-def machine_changed(machine_id: UUID, owner_id: int | None = None) -> None:
-    """A machine is not what it was. `owner_id` where its row is gone already; else one query finds it."""
-    if owner_id is None:
-        owner_id = Machine.objects.filter(pk=machine_id).values_list("owner_id", flat=True).first()
-    groups = {machine_group(machine_id): f"machine:{machine_id}", STAFF: "machines"}
-    if owner_id is not None:
-        groups[owner_group(owner_id)] = "machines"
-    _tell(groups)
+def machine_changed(machine_id: UUID, audience: Audience | None = None) -> None:
+    """A machine is not what it was. `audience`: who had it, where its row is gone already; else one query finds them."""
+    groups = dict.fromkeys(_lists(audience or audience_of(machine_id)), "machines")
+    _tell(groups | {machine_group(machine_id): f"machine:{machine_id}"})
 
 
-def screen_seen(machine_id: UUID, owner_id: int, at: int) -> None:
+def screen_seen(machine_id: UUID, at: int) -> None:
     """There is a new picture of a machine's screen; whoever watches the machine, or lists with it, fetches that alone."""
     message = {"type": "screen.seen", "machine": str(machine_id), "at": str(at)}
-    _send(dict.fromkeys((machine_group(machine_id), STAFF, owner_group(owner_id)), message))
+    _send(dict.fromkeys((machine_group(machine_id), *_lists(audience_of(machine_id))), message))
+
+
+def rights_changed(people: Iterable[int]) -> None:
+    """These may see or do less than before, or more: each of their open pages and consoles asks anew what it may."""
+    _send({person_group(each): {"type": "rights.changed"} for each in people})
+
+
+def _lists(audience: Audience) -> list[str]:
+    return [STAFF, *map(owner_group, audience.people), *map(team_group, audience.teams)]
 
 
 def fleet_changed() -> None:

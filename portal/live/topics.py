@@ -6,6 +6,7 @@ import hashlib
 from uuid import UUID
 
 STAFF = "staff"
+"""The lists of those who see everything: administrators and auditors."""
 LIBRARY = "library"
 NETWORKS = "networks"
 
@@ -18,6 +19,16 @@ def machine_group(machine_id: UUID) -> str:
 def owner_group(user_id: int) -> str:
     """The lists of one person."""
     return f"owner.{user_id}"
+
+
+def team_group(team_id: int) -> str:
+    """The lists of everybody in a team."""
+    return f"team.{team_id}"
+
+
+def person_group(user_id: int) -> str:
+    """Every socket of one person, whatever it shows: told when their rights change."""
+    return f"person.{user_id}"
 
 
 def session_group(session_key: str) -> str:

@@ -132,7 +132,7 @@ def record(
     operation.message = message.to_wire()
     operation.save(force_insert=True)
     dispatch.send_on_commit(operation)
-    transaction.on_commit(lambda: publish.machine_changed(machine.pk, machine.owner_id))
+    transaction.on_commit(lambda: publish.machine_changed(machine.pk))
     return operation
 
 

@@ -16,12 +16,14 @@ from portal.machines import firewall
 from portal.machines.asking import off, record, refuse_while_copied
 from portal.machines.cards import plug_in
 from portal.machines.freezing import begin_template, freeze
+from portal.machines.homes import home_of_copy, refuse_taken_name
 from portal.machines.models import Base, Disk, Machine, Nic, Template
 from portal.machines.room import WantedDisk, needs_room_on
 from portal.machines.services import clean_name
 from portal.networks.models import Network
 from portal.networks.names import host_name_for
 from portal.refusal import Refused
+from portal.teams.models import Team
 from workers.contract.disks import CopyOrigin, DiskKind
 from workers.contract.spec import BootFrom, MachineSpec, Power
 
@@ -72,9 +74,9 @@ def machine_clone(*, machine: Machine, name: str, linked: bool, start: bool, by:
                      mib_per_second=disk.mib_per_second)
                 for disk in disks
             ]  # fmt: skip
-        clone = Machine(
-            owner=source.owner, host=source.host, **{field: getattr(source, field) for field in _HARDWARE}
-        )
+        owner, team = home_of_copy(by, owner=source.owner, team=source.team)
+        hardware = {field: getattr(source, field) for field in _HARDWARE}
+        clone = Machine(owner=owner, team=team, host=source.host, **hardware)
         nics = [
             Nic(**{field: getattr(nic, field) for field in _CARD})
             for nic in source.nics.select_related("network").order_by("position")
@@ -91,6 +93,7 @@ def machine_from_template(
     memory_mib: int,
     network: Network | None,
     by: User,
+    team: Team | None = None,
 ) -> Operation:
     """A new machine above the template's disks, started at once. Raises Refused."""
     with same_moment(), transaction.atomic():
@@ -106,6 +109,7 @@ def machine_from_template(
         ]  # fmt: skip
         machine = Machine(
             owner=owner,
+            team=team,
             host=row.host,
             cpus=cpus,
             memory_mib=memory_mib,
@@ -140,8 +144,7 @@ def make_like(
 ) -> Operation:
     """Make a new machine of these rows, with a name and addresses of its own. Raises Refused."""
     machine.name = clean_name(name)
-    if machine.owner.machines.filter(name=machine.name).exists():
-        raise Refused(_("You have a machine of this name already. Choose another name."), "name")
+    refuse_taken_name(machine.name, owner=machine.owner, team=machine.team)
     needs_room_on(
         machine.host,
         cpus=machine.cpus,

@@ -45,6 +45,7 @@ def begin_template(row: Machine, *, name: str, description: str = "", holds_clon
         raise Refused(_("The machine has no disk that could be shared."))
     template = Template.objects.create(
         owner=row.owner,
+        team=row.team,
         host=row.host,
         name=name,
         description=description,

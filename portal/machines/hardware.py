@@ -19,6 +19,7 @@ from portal.fleet.models import Host
 from portal.fleet.selectors import candidates
 from portal.machines.asking import change, changeable, refuse_while_copied
 from portal.machines.cards import plug_in
+from portal.machines.homes import TAKEN, refuse_taken_name
 from portal.machines.models import Disk, Machine, Nic
 from portal.machines.room import needs_room_in_pool
 from portal.machines.services import clean_name
@@ -52,12 +53,11 @@ def machine_change_size(
             }
             if all(getattr(row, column) == value for column, value in columns.items()):
                 raise Refused(_("That is so already. Nothing was changed."))
-            if row.owner.machines.exclude(pk=row.pk).filter(name=name).exists():
-                raise Refused(_("You have a machine of this name already. Choose another name."), "name")
+            refuse_taken_name(name, owner=row.owner, team=row.team, but=row)
             _needs_size(row, cpus, most or memory_mib, "memory_most_gib" if most else "memory_gib")
             return change(row, Kind.CHANGE, by, **columns)
     except IntegrityError as exc:  # somebody was quicker with the name
-        raise Refused(_("You have a machine of this name already. Choose another name."), "name") from exc
+        raise Refused(str(TAKEN), "name") from exc
 
 
 def machine_change_boot(*, machine: Machine, boot_from: BootFrom, slot: int | None, by: User) -> Operation:

@@ -103,8 +103,15 @@ class Machine(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["owner", "name"],
+                condition=Q(team=None),
                 name="one_machine_a_name_and_owner",
                 violation_error_message=_("You have a machine of this name already."),
+            ),
+            models.UniqueConstraint(
+                fields=["team", "name"],
+                condition=~Q(team=None),
+                name="one_machine_a_name_and_team",
+                violation_error_message=_("The team has a machine of this name already."),
             ),
         ]
         indexes = [models.Index(fields=["owner", "name"]), models.Index(fields=["name", "id"])]
@@ -222,12 +229,15 @@ class Snapshot(models.Model):
 class Template(models.Model):
     """Frozen disks of a host with the hardware around them.
 
-    A published one is everybody's to use, another one its owner's. `holds_clones`: it is on no list and there only
+    A published one is everybody's to use, another one its owner's or team's. `holds_clones`: it is on no list and there only
     because linked clones stand on it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="templates")
+    team = models.ForeignKey(
+        "teams.Team", null=True, blank=True, on_delete=models.PROTECT, related_name="templates"
+    )
     host = models.ForeignKey("fleet.Host", on_delete=models.PROTECT, related_name="templates")
     name = models.CharField(max_length=63)
     description = models.TextField(blank=True, max_length=2000)

@@ -20,6 +20,7 @@ from portal.machines import dispatch, outcomes
 from portal.machines.models import Machine, Nic
 from portal.machines.taking_back import take_back
 from portal.networks.uplinks import BRIDGE_KINDS
+from portal.rights.audience import audience_of
 from workers.contract.errors import ErrorCode, MessageError
 from workers.contract.messages import (
     ApplyMachine,
@@ -75,8 +76,7 @@ def progress_take(progress: Progress) -> bool:
             outcomes.settle(operation, progress)
             _followers(operation, progress.state)
         if progress.machine_id is not None:
-            owner = operation.machine.owner_id if operation.machine else None
-            transaction.on_commit(partial(publish.machine_changed, progress.machine_id, owner))
+            transaction.on_commit(partial(publish.machine_changed, progress.machine_id))
         elif operation.kind in BRIDGE_KINDS:
             transaction.on_commit(publish.fleet_changed)
             transaction.on_commit(publish.networks_changed)
@@ -161,7 +161,7 @@ def _observation_take(report: MachineObserved) -> bool:
             news = True
         Machine.objects.filter(pk=machine.pk).update(observed_sequence=report.sequence, **changes)
         if news:
-            transaction.on_commit(partial(publish.machine_changed, machine.pk, machine.owner_id))
+            transaction.on_commit(partial(publish.machine_changed, machine.pk))
     return True
 
 
@@ -183,8 +183,9 @@ def _gone(machine: Machine, report: MachineObserved) -> bool:
     left = machine.operations.filter(state__in=OPEN_STATES)
     left.filter(kind=Kind.DELETE).update(state=OperationState.DONE, finished_at=timezone.now())
     left.update(state=OperationState.SUPERSEDED, finished_at=timezone.now())
+    had_it = audience_of(machine.pk)
     machine.delete()
-    transaction.on_commit(partial(publish.machine_changed, report.machine_id, machine.owner_id))
+    transaction.on_commit(partial(publish.machine_changed, report.machine_id, had_it))
     transaction.on_commit(publish.library_changed)
     log.info("machine gone", machine=str(report.machine_id))
     return True

@@ -17,6 +17,10 @@ from portal.figures.selectors import Now, now_of
 from portal.machines.guest import guest_of
 from portal.machines.models import Machine
 from portal.machines.status import Seen, Status, status_of
+from portal.rights.levels import Level
+from portal.rights.scope import level_of, seen_by
+from portal.rights.table import RIGHTS
+from portal.teams.models import Team
 from workers.contract.messages import Observed
 
 _MOST_OTHER_ADDRESSES = 3
@@ -30,7 +34,9 @@ class ListedMachine:
 
     id: UUID
     name: str
-    owner: User
+    home: str
+    """Whose it is: a person's name or a team's."""
+    level: Level
     host_name: str
     cpus: int
     memory_mib: int
@@ -45,12 +51,16 @@ class ListedMachine:
 
 
 def machines_for(user: User, *, query: str = "") -> QuerySet[Machine]:
-    """The machines that a person sees: their own, or all for an administrator; `query` looks in names and addresses."""
-    machines = Machine.objects.all() if user.is_administrator else Machine.objects.filter(owner=user)
+    """The machines that a person sees: their own, their teams', those shared with them, all for who sees everything.
+
+    Each has the person's level (`level_of`), in the same query. `query` looks in names and addresses.
+    """
+    machines = seen_by(user, Machine.objects.all(), shared=True)
     if query:
         found = Q(name__icontains=query) | Q(nics__address__icontains=query)
         found |= Q(nics__address6__icontains=query) | Q(nics__leased_address__icontains=query)
-        if user.is_administrator:
+        found |= Q(team__name__icontains=query)
+        if user.is_auditor:
             found |= Q(owner__username__icontains=query) | Q(host__name__icontains=query)
         machines = machines.filter(found).distinct()
     return machines.order_by("name", "id")
@@ -60,7 +70,7 @@ def machine_for(user: User, machine_id: UUID) -> Machine:
     """The machine, with host, owner and disc. Raises Http404 where the person may not see it."""
     machine = (
         machines_for(user)
-        .select_related("host", "owner", "disc", "second_disc")
+        .select_related("host", "owner", "team", "disc", "second_disc")
         .filter(pk=machine_id)
         .first()
     )
@@ -69,11 +79,22 @@ def machine_for(user: User, machine_id: UUID) -> Machine:
     return machine
 
 
+def machines_of_team(user: User, team: Team) -> QuerySet[Machine]:
+    """The team's, of those that the person sees."""
+    return machines_for(user).filter(team=team).select_related("owner", "host")
+
+
+def machine_level(user: User, machine_id: UUID) -> Level | None:
+    """What the person may do with the machine; None where they do not see it. One query."""
+    machine = machines_for(user).filter(pk=machine_id).only("pk").first()
+    return None if machine is None else level_of(machine)
+
+
 def listed(machines: QuerySet[Machine] | Iterable[Machine]) -> list[ListedMachine]:
     """Rows of the list. Five queries, however many rows."""
     if isinstance(machines, QuerySet):
         rows = list(
-            machines.select_related("host", "owner", "screen")
+            machines.select_related("host", "owner", "team", "screen")
             .prefetch_related("nics", "disks")
             .defer("under_the_hood", "exit_detail", "host__facts", "screen__png")
         )
@@ -107,11 +128,13 @@ def status_with(machine: Machine, newest: Operation | None) -> Status:
 def _listed(row: Machine, newest: Operation | None, now: Now | None) -> ListedMachine:
     nics = list(row.nics.all())
     guest = guest_of(row, nics)
+    level = level_of(row)
     others = guest.others[:_MOST_OTHER_ADDRESSES] if guest else ()
     return ListedMachine(
         id=row.pk,
         name=row.name,
-        owner=row.owner,
+        home=row.team.name if row.team is not None else row.owner.username,
+        level=level,
         host_name=row.host.name,
         cpus=row.cpus,
         memory_mib=row.memory_mib,
@@ -121,7 +144,7 @@ def _listed(row: Machine, newest: Operation | None, now: Now | None) -> ListedMa
         ),
         system=guest.system if guest else "",
         status=status_with(row, newest),
-        screen_at=_screen_at(row),
+        screen_at=_screen_at(row) if level >= RIGHTS["machines:screen"].looking else None,
         now=now,
     )
 

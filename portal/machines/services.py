@@ -19,10 +19,12 @@ from portal.machines import firewall
 from portal.machines.asking import change, is_starting, record, refuse_while_copied, running, wanted
 from portal.machines.cards import plug_in
 from portal.machines.drives import Drive, has_second_drive
+from portal.machines.homes import refuse_taken_name
 from portal.machines.models import Disk, Machine, Nic
 from portal.machines.taking_back import take_back
 from portal.networks.models import Network
 from portal.refusal import Refused
+from portal.teams.models import Team
 from workers.contract.messages import Observed
 from workers.contract.networks import NetworkKind
 from workers.contract.spec import (
@@ -72,14 +74,15 @@ class MachineWish:
     pool: str = ""
 
 
-def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Operation:
-    """Define a machine, choose its host, and have it made and started. Raises Refused."""
+def machine_create(
+    *, owner: User, requested_by: User, wish: MachineWish, team: Team | None = None
+) -> Operation:
+    """Define a machine, choose its host, and have it made and started; the `team`'s where one is named. Raises Refused."""
     name = clean_name(wish.name)
     fixed_mib = wish.disk_bytes // MIB if wish.disk_kind is DiskKind.FIXED else 0
     try:
         with transaction.atomic():
-            if owner.machines.filter(name=name).exists():
-                raise Refused(_("You have a machine of this name already. Choose another name."), "name")
+            refuse_taken_name(name, owner=owner, team=team)
             chosen = _choose_host(
                 Needs(
                     wish.cpus,
@@ -95,6 +98,7 @@ def machine_create(*, owner: User, requested_by: User, wish: MachineWish) -> Ope
             _refuse_small_disk(wish)
             machine = Machine.objects.create(
                 owner=owner,
+                team=team,
                 host=host,
                 name=name,
                 cpus=wish.cpus,

@@ -17,6 +17,7 @@ from portal.machines.views import (
     power_states,
     snapshots,
 )
+from portal.rights import views as sharing
 from portal.screens.views import machine_screen
 
 app_name = "machines"
@@ -67,6 +68,17 @@ urlpatterns = [
     path("<uuid:machine_id>/start-anew/", power_states.machine_start_anew, name="start-anew"),
     path("<uuid:machine_id>/autostart/", power_states.machine_set_autostart, name="autostart"),
     path("<uuid:machine_id>/cancel/", power.operation_cancel, name="cancel"),
+    path("<uuid:machine_id>/sharing/", sharing.machine_sharing, name="sharing"),
+    path("<uuid:machine_id>/share/", sharing.machine_share, name="share"),
+    path(
+        "<uuid:machine_id>/shares/<uuid:share_id>/withdraw/",
+        sharing.machine_share_withdraw,
+        name="share-withdraw",
+    ),
+    path("<uuid:machine_id>/hand-over/", sharing.machine_hand_over, name="hand-over"),
+    path("<uuid:machine_id>/offer/withdraw/", sharing.machine_offer_withdraw, name="offer-withdraw"),
+    path("<uuid:machine_id>/move-home/", sharing.machine_move_home, name="move-home"),
+    path("offers/<uuid:offer_id>/", sharing.machine_offer, name="offer"),
     path("<uuid:machine_id>/delete/", power.machine_delete, name="delete"),
     path("<uuid:machine_id>/backups/", backups.machine_backups, name="backups"),
     path("<uuid:machine_id>/back-up/", backups.machine_back_up, name="back-up"),

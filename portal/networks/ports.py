@@ -14,6 +14,7 @@ from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
 from portal.machines.asking import change, changeable
 from portal.machines.models import Machine
+from portal.machines.selectors import machine_level
 from portal.networks.models import PublishedPort
 from portal.refusal import Refused
 from workers.contract.networks import NetworkKind, Protocol
@@ -82,7 +83,7 @@ def _checked(host: Host, protocol: Protocol, wanted: int, by: User) -> int:
     if taken is None:
         return wanted
     its = taken.nic.machine
-    if by.is_administrator or its.owner_id == by.pk:
+    if machine_level(by, its.pk) is not None:
         words = _("Port %(port)d of the host leads to the machine “%(name)s” already. Choose another one.")
     else:
         words = _("Port %(port)d of the host is somebody else's already. Choose another one.")

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
-from django.http import Http404
 
 from portal.accounts.models import User
 from portal.activity.models import Operation
 from portal.activity.words import ShownOperation, shown
 from portal.fleet.models import Host
 from portal.machines.models import Machine
+from portal.machines.selectors import machines_for
 from portal.networks.models import Network, Uplink
 from portal.networks.uplinks import BRIDGE_KINDS, bridges_of, card_of, cards_of
 from portal.networks.words import KINDS, KindWords
+from portal.rights.scope import level_everywhere
 from workers.contract.host import InterfaceFacts
 from workers.contract.networks import NetworkKind
 
@@ -80,7 +81,7 @@ def networks_offered() -> list[OfferedNetwork]:
 
 def networks_listed(user: User) -> list[ListedNetwork]:
     """Every network with what the person has in it. One query."""
-    mine = Q() if user.is_administrator else Q(nics__machine__owner=user)
+    mine = Q() if level_everywhere(user) else Q(nics__machine__in=machines_for(user).order_by().values("pk"))
     rows = Network.objects.annotate(
         machine_count=Count("nics__machine", filter=mine, distinct=True),
         uplink_count=Count("uplinks", distinct=True),
@@ -88,18 +89,12 @@ def networks_listed(user: User) -> list[ListedNetwork]:
     return [ListedNetwork(row, words_of(row), row.machine_count, row.uplink_count) for row in rows]
 
 
-def network_for(user: User, network_id: UUID) -> Network:
-    """The network, for an administrator. Raises Http404 for everybody else."""
-    network = Network.objects.filter(pk=network_id).first() if user.is_administrator else None
-    if network is None:
-        raise Http404
-    return network
-
-
 def machines_in(network: Network) -> QuerySet[Machine]:
     """The machines with a card in it."""
     inside = Machine.objects.filter(nics__network=network).distinct()
-    return inside.select_related("owner").only("name", "owner__username").order_by("name")
+    return (
+        inside.select_related("owner", "team").only("name", "owner__username", "team__name").order_by("name")
+    )
 
 
 def uplinks_of(network: Network) -> list[HostUplink]:

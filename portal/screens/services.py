@@ -16,6 +16,8 @@ from portal.live import publish
 from portal.machines import dispatch
 from portal.machines.models import Machine
 from portal.machines.selectors import machines_for
+from portal.rights.scope import at_least
+from portal.rights.table import TOPICS
 from portal.screens.models import Screen
 from workers.contract.messages import Observed
 from workers.contract.screens import MOST_SCREENS, SCREEN_SECONDS, LookAtScreens, ScreenSeen, is_png
@@ -25,9 +27,11 @@ log = structlog.get_logger()
 
 
 def screens_ask(user: User, machine_ids: Iterable[UUID]) -> int:
-    """Ask the hosts to look at these machines, as far as the person may see them and nobody asked just now; how many."""
+    """Ask the hosts to look at these machines, as far as the person may see their screens and nobody asked just now; how many."""
     wanted = list(dict.fromkeys(machine_ids))[:MOST_SCREENS]
-    visible = machines_for(user).filter(pk__in=wanted, observed__in=_LIVING)
+    visible = at_least(TOPICS["screens"].looking, machines_for(user)).filter(
+        pk__in=wanted, observed__in=_LIVING
+    )
     hosts = dict(visible.values_list("pk", "host__name"))
     now = int(time.time())
     due: dict[str, list[UUID]] = {}
@@ -53,9 +57,8 @@ def screen_take(seen: ScreenSeen) -> bool:
         return False
     with transaction.atomic():
         machine = Machine.objects.filter(pk=seen.machine_id, host__name=seen.host, observed__in=_LIVING)
-        owner_id = machine.values_list("owner_id", flat=True).first()
         mine = Screen.objects.filter(machine_id=seen.machine_id, taken_at__lt=seen.at)
-        if owner_id is None or not mine.update(taken_at=seen.at, png=png):
+        if not machine.exists() or not mine.update(taken_at=seen.at, png=png):
             return False
-        transaction.on_commit(lambda: publish.screen_seen(seen.machine_id, owner_id, seen.at))
+        transaction.on_commit(lambda: publish.screen_seen(seen.machine_id, seen.at))
     return True

@@ -157,7 +157,7 @@ def test_an_administrator_may_look_and_a_person_whose_machine_it_is_no_longer_ma
     ticket = browser.ticket(running)
     Machine.objects.update(owner=ben)
     with browser.console(running, ticket) as console:
-        assert code_of(console) == TICKET_OVER
+        assert code_of(console) == NO_MACHINE
     assert screen.nobody_came()
 
 

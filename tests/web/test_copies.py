@@ -288,7 +288,7 @@ def test_templates_are_seen_by_their_owner_and_published_ones_by_everybody(
     shown = signed_in(ben).get("/templates/").content.decode()
     assert "1 machine of others" in shown
     assert f"/machines/{off.pk}/" not in shown
-    assert signed_in(ben).post(f"{page}delete/").status_code == 404
+    assert signed_in(ben).post(f"{page}delete/").status_code == 403
     answer = signed_in(ben).post(page, {"name": "mine", "size": "template", "network": ""})
     assert answer.status_code == 302
     assert Machine.objects.get(name="mine").owner == ben

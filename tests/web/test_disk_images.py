@@ -179,7 +179,7 @@ def test_name_system_and_version_are_changed_by_who_added_it(
 ) -> None:
     address = f"/discs/{image.pk}/edit/"
     fields = {"name": "Debian", "system": "Debian", "version": "12", "is_cloud": "on"}
-    assert signed_in(ben).post(address, fields).status_code == 404
+    assert signed_in(ben).post(address, fields).status_code == 403
     assert signed_in(ann).post(address, fields | {"name": ""}).status_code == 422
     assert signed_in(ann).post(address, fields).status_code == 302
     image.refresh_from_db()

@@ -1,167 +1,105 @@
-"""Who may do what: every address of the portal, as each kind of person, with each method, with and without the token."""
+"""Who may do what: every address, WebSocket and topic of the portal, as every kind of person, against the table of rights."""
 
 from __future__ import annotations
 
+import json
 import re
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
-from django.db import models
+from django.db import models, transaction
 from django.forms.models import model_to_dict
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from portal.accounts.models import User
 from portal.activity.models import Operation
+from portal.asgi import websocket_routes
 from portal.backups.models import Backup, BackupPlan
 from portal.console.models import ConsoleTicket
 from portal.exports.models import Export
 from portal.images import parts
 from portal.images.models import Download, Image, Upload
+from portal.live import publish
 from portal.machines.models import Disk, Machine, Nic, Snapshot, Template
 from portal.machines.specs import spec_of
 from portal.networks.models import Network, PublishedPort, Uplink
-from tests.web.people import image_named, nobody, signed_in
+from portal.rights.levels import Level
+from portal.rights.models import Offer, Share
+from portal.rights.table import RIGHTS, SOCKETS, TOPICS, Of, Right, Who, right_of
+from portal.screens.models import Screen as Picture
+from portal.screens.services import screens_ask
+from portal.teams.models import Membership, Role, Team
+from tests.web.people import PASSWORD, done, host_heard, image_named, machine_of, nobody, signed_in
+from tests.web.site import Browser, Screen, Site, code_of
 from workers.contract.tokens import Purpose, issue
 
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Metadata": "filename YQ=="}
-PEOPLE = ("nobody", "stranger", "owner", "administrator")
+SEE, VIEW_CONSOLE, USE_CONSOLE, OPERATE, MANAGE, OWN = Level
 
 
 @dataclass(frozen=True)
-class Rule:
-    """An address: the method that it is for, and what it answers to nobody, stranger, owner and administrator."""
+class Person:
+    """Somebody of the cast, and what the table of rights calls what they have; None where there is nothing for them."""
 
-    method: str
-    nobody: int
-    stranger: int
-    owner: int
-    administrator: int
-    changes: bool = False
-    """A GET is refused with 405, and it does nothing without the page's token."""
-    refused: tuple[str, ...] = ()
-    """Other methods that are refused with 405."""
+    machine: Level | None = None
+    template: Level | None = None
+    image: Level | None = OPERATE
+    team: Level | None = None
+    share: Level | None = None
+    role: Role | None = None
+    """In the team, whose the machine and what was made of it is then; else it is Ann's alone."""
+    staff: bool = False
+    approves: bool = False
+    audits: bool = False
 
-    def answer_to(self, person: str) -> int:
-        return int(getattr(self, person))
+    def level_of(self, of: Of, name: str) -> Level | None:
+        """Of what the addresses of the test name."""
+        if of in (Of.UPLOAD, Of.OFFER):
+            return OWN if name == {Of.UPLOAD: "owner", Of.OFFER: "stranger"}[of] else None
+        found: Level | None = getattr(self, {Of.BACKUP: "machine"}.get(of, of.name.lower()))
+        return found
+
+    def holds(self, who: Who, *, changes: bool) -> bool:
+        """As the words of `Who` say."""
+        return {
+            Who.SIGNED_IN: True,
+            Who.DOER: not self.audits,
+            Who.APPROVER: self.approves or self.staff or (self.audits and not changes),
+            Who.AUDITOR: self.audits or self.staff,
+            Who.ADMINISTRATOR: self.staff,
+        }[who]
 
 
-Answers = tuple[int, int, int, int]
-
-
-def page(*answers: *Answers) -> Rule:
-    return Rule("get", *answers, refused=("put", "patch", "delete"))
-
-
-def reading(*answers: *Answers) -> Rule:
-    return Rule("get", *answers, refused=("post", "put", "patch", "delete"))
-
-
-def change(*answers: *Answers, method: str = "post") -> Rule:
-    return Rule(method, *answers, changes=True, refused=("get", "put"))
-
-
-RULES: dict[str, Rule] = {
-    "home": Rule("get", 302, 302, 302, 302),
-    "health": Rule("get", 503, 503, 503, 503, refused=("post", "put", "delete")),
-    "accounts:sign-in": page(200, 302, 302, 302),
-    "accounts:sign-out": change(302, 302, 302, 302),
-    "accounts:password": page(302, 200, 200, 200),
-    "machines:list": reading(302, 200, 200, 200),
-    "machines:new": page(302, 200, 200, 200),
-    "machines:detail": reading(302, 404, 200, 200),
-    "machines:figures": reading(302, 404, 200, 200),
-    "machines:figures-data": reading(302, 404, 200, 200),
-    "machines:screen": reading(302, 404, 404, 404),  # there is no picture
-    "machines:hardware": reading(302, 404, 200, 200),
-    "machines:hardware-size": change(302, 404, 422, 422),
-    "machines:hardware-boot": change(302, 404, 422, 422),
-    "machines:hardware-limits": change(302, 404, 422, 422),
-    "machines:disk-add": change(302, 404, 422, 422),
-    "machines:disk-grow": change(302, 404, 422, 422),
-    "machines:disk-remove": change(302, 404, 302, 302),
-    "machines:card-add": change(302, 404, 422, 422),
-    "machines:card-remove": change(302, 404, 302, 302),
-    "machines:start": change(302, 404, 302, 302),
-    "machines:shut-down": change(302, 404, 302, 302),
-    "machines:restart": change(302, 404, 302, 302),
-    "machines:force-off": change(302, 404, 302, 302),
-    "machines:finish-installation": change(302, 404, 302, 302),
-    "machines:insert-disc": change(302, 404, 302, 302),
-    "machines:change-firmware": change(302, 404, 302, 302),
-    "machines:network": reading(302, 404, 200, 200),
-    "machines:port-publish": change(302, 404, 422, 422),
-    "machines:port-withdraw": change(302, 404, 302, 302),
-    "machines:firewall-set": change(302, 404, 422, 422),
-    "machines:rule-add": change(302, 404, 422, 422),
-    "machines:rule-remove": change(302, 404, 302, 302),
-    "machines:rule-move": change(302, 404, 302, 302),
-    "machines:copies": reading(302, 404, 200, 200),
-    "machines:clone": change(302, 404, 422, 422),  # it needs the machine to be off, and a name
-    "machines:publish": change(302, 404, 422, 422),
-    "machines:move-disk": change(302, 404, 302, 302),
-    "templates:list": reading(302, 200, 200, 200),
-    "templates:use": page(302, 404, 200, 200),
-    "templates:delete": change(302, 404, 302, 302),
-    "machines:password": page(302, 404, 200, 200),
-    "machines:pause": change(302, 404, 302, 302),
-    "machines:resume": change(302, 404, 302, 302),
-    "machines:reset": change(302, 404, 302, 302),
-    "machines:hibernate": change(302, 404, 302, 302),
-    "machines:wake": change(302, 404, 302, 302),
-    "machines:start-anew": change(302, 404, 302, 302),
-    "machines:autostart": change(302, 404, 302, 302),
-    "machines:cancel": change(302, 404, 302, 302),
-    "machines:delete": change(302, 404, 302, 302),
-    "machines:backups": reading(302, 404, 200, 200),
-    "machines:back-up": change(302, 404, 422, 422),
-    "machines:backup-plan": change(302, 404, 422, 422),
-    "machines:export": change(302, 404, 302, 302),
-    "machines:export-file": Rule("head", 302, 404, 200, 200, refused=("post", "put", "patch", "delete")),
-    "machines:export-remove": change(302, 404, 302, 302),
-    "exports:receive": Rule("head", 401, 401, 401, 401, refused=("get", "post", "put", "delete")),
-    "backups:list": reading(302, 200, 200, 200),
-    "backups:verify": change(302, 404, 302, 302),
-    "backups:restore": page(302, 404, 200, 200),
-    "backups:delete": change(302, 404, 302, 302),
-    "machines:snapshots": Rule("get", 302, 404, 200, 200, refused=("put", "patch", "delete")),
-    "machines:snapshot-revert": change(302, 404, 302, 302),
-    "machines:snapshot-delete": change(302, 404, 302, 302),
-    "machines:snapshot-rename": change(302, 404, 302, 302),
-    "console:ticket": change(302, 404, 200, 200),
-    "images:library": reading(302, 200, 200, 200),
-    "images:uploads": change(401, 201, 201, 201),
-    "images:upload": change(401, 404, 204, 404, method="delete"),
-    "images:delete": change(
-        302, 302, 302, 302
-    ),  # a disc is everybody's to see; who may not delete it is told so
-    "images:download": change(302, 404, 404, 302),
-    "images:download-change": change(302, 404, 404, 302),
-    "images:edit": page(302, 404, 200, 200),
-    "images:file": reading(401, 401, 401, 401),  # for hosts, which show a token
-    "fleet:list": reading(302, 404, 404, 200),
-    "fleet:detail": reading(302, 404, 404, 200),
-    "fleet:figures-data": reading(302, 404, 404, 200),
-    "fleet:bridge-make": change(302, 404, 404, 422),
-    "fleet:bridge-remove": change(302, 404, 404, 302),
-    "networks:list": reading(302, 200, 200, 200),
-    "networks:new": page(302, 404, 404, 200),
-    "networks:detail": reading(302, 404, 404, 200),
-    "networks:rename": change(302, 404, 404, 422),
-    "networks:subnet": change(302, 404, 404, 422),
-    "networks:ipv6": change(302, 404, 404, 422),
-    "networks:delete": change(302, 404, 404, 302),
-    "networks:uplink-set": change(302, 404, 404, 422),
-    "networks:uplink-remove": change(302, 404, 404, 302),
-    "networks:uplink-bridge": change(302, 404, 404, 422),
+PEOPLE = {
+    "stranger": Person(),
+    "may look at its screen": Person(VIEW_CONSOLE, share=VIEW_CONSOLE),
+    "may use its screen": Person(USE_CONSOLE, share=USE_CONSOLE),
+    "may operate it": Person(OPERATE, share=OPERATE),
+    "may manage it": Person(MANAGE, share=MANAGE),
+    "owner": Person(OWN, OWN, OWN),
+    "viewer of the team": Person(VIEW_CONSOLE, VIEW_CONSOLE, team=VIEW_CONSOLE, role=Role.VIEWER),
+    "member of the team": Person(MANAGE, MANAGE, team=MANAGE, role=Role.MEMBER),
+    "owner of the team": Person(OWN, OWN, team=OWN, role=Role.OWNER),
+    "approver": Person(approves=True),
+    "auditor": Person(SEE, SEE, SEE, SEE, audits=True),
+    "administrator": Person(OWN, OWN, OWN, OWN, staff=True),
 }
-CHANGING = [name for name, rule in RULES.items() if rule.changes]
-OF_A_MACHINE = [
-    name for name in RULES if name.startswith(("machines:", "console:")) and RULES[name].stranger == 404
-]
+CHANGING = [name for name, right in RIGHTS.items() if right.changes is not None and right.reads is None]
+OF_A_MACHINE = [name for name, right in RIGHTS.items() if right.of is Of.MACHINE]
+METHODS = {
+    "images:uploads": ("options", "post"),
+    "images:upload": ("head", "delete"),
+    "exports:receive": ("head", "patch"),
+    "machines:export-file": ("head", "post"),
+}
+"""Where an address is for other methods than GET and POST."""
 
 
 def names(resolver: URLResolver, space: str = "") -> Iterator[str]:
@@ -178,159 +116,227 @@ def folders(settings: LazySettings, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
-def addresses(running: Machine, ann: User) -> dict[str, str]:
-    """Every address of the table, of things that are Ann's."""
+def team(db: None) -> Team:
+    team = Team.objects.create(name="physics")
+    Membership.objects.create(team=team, user=User.objects.create_user("first"), role=Role.OWNER)
+    return team
+
+
+@pytest.fixture
+def addresses(running: Machine, ann: User, ben: User, team: Team) -> dict[str, str]:
+    """Every address of the table, of things that are Ann's; what is offered is offered to Ben."""
     image = image_named(added_by=ann)
     upload = Upload.objects.create(owner=ann, name="netinst", length_bytes=100)
-    arguments: dict[str, dict[str, Any]] = {name: {"machine_id": running.pk} for name in OF_A_MACHINE}
+    Picture.objects.create(machine=running, taken_at=int(time.time()), png=b"png")
     download = Download.objects.create(key="debian-netinst", name="Debian")
-    arguments["images:download-change"] = {"download_id": download.pk, "wish": "pause"}
+    hardware = spec_of(running).model_dump(mode="json")
     snapshot = Snapshot.objects.create(
         machine=running, name="clean", is_ready=True, spec=spec_of(running).to_wire()["body"]
     )
-    for name in OF_A_MACHINE:
-        if name.startswith("machines:snapshot-"):
-            arguments[name]["snapshot_id"] = snapshot.pk
-    arguments["images:upload"] = {"upload_id": upload.pk}
-    arguments["images:delete"] = arguments["images:edit"] = arguments["images:file"] = {"image_id": image.pk}
-    for name in ("machines:move-disk", "machines:disk-grow", "machines:disk-remove"):
-        arguments[name]["disk_id"] = running.disks.get().pk
-    arguments["machines:card-remove"]["nic_id"] = running.nics.get().pk
-    template = Template.objects.create(
-        owner=ann, host=running.host, name="base", hardware=spec_of(running).model_dump(mode="json")
-    )
-    arguments["templates:use"] = arguments["templates:delete"] = {"template_id": template.pk}
+    template = Template.objects.create(owner=ann, host=running.host, name="base", hardware=hardware)
     backup = Backup.objects.create(
         machine=running, source_id=running.pk, machine_name="web", owner=ann, host=running.host, place="main",
-        state="ready", spec=spec_of(running).model_dump(mode="json"),
+        state="ready", spec=hardware,
     )  # fmt: skip
-    for name in ("verify", "restore", "delete"):
-        arguments[f"backups:{name}"] = {"backup_id": backup.pk}
     export = Export.objects.create(
         machine=running, format="ova", file_name="web.ova", is_ready=True, size_bytes=3, sha256="ab" * 32
     )
     parts.make_folder(export.path.parent)
     export.path.write_bytes(b"ova")
-    arguments["exports:receive"] = {"export_id": export.pk}
-    for name in ("file", "remove"):
-        arguments[f"machines:export-{name}"]["export_id"] = export.pk
     nic = running.nics.get()
     port = PublishedPort.objects.create(
         nic=nic, host=running.host, protocol="tcp", host_port=20000, guest_port=22
     )
-    arguments["machines:port-withdraw"]["port_id"] = port.pk
-    for name in RULES:
-        if name.startswith("fleet:") and name != "fleet:list":
-            arguments[name] = {"name": "rack-1"}
-        if name.startswith("networks:") and name not in ("networks:list", "networks:new"):
-            arguments[name] = {"network_id": nic.network_id}
-    for name in ("remove", "bridge"):
-        arguments[f"networks:uplink-{name}"]["host_id"] = running.host_id
-    return {name: reverse(name, kwargs=arguments.get(name)) for name in RULES}
+    share = Share.objects.create(machine=running, user=User.objects.create_user("carl"), level=OPERATE)
+    offer = Offer.objects.create(machine=running, to=ben, by=ann)
+    parts_of_addresses: dict[str, Any] = {
+        "machine_id": running.pk, "image_id": image.pk, "upload_id": upload.pk, "download_id": download.pk,
+        "wish": "pause", "snapshot_id": snapshot.pk, "disk_id": running.disks.get().pk, "nic_id": nic.pk,
+        "template_id": template.pk, "backup_id": backup.pk, "export_id": export.pk, "port_id": port.pk,
+        "share_id": share.pk, "offer_id": offer.pk, "team_id": team.pk, "network_id": nic.network_id,
+        "host_id": running.host_id, "name": running.host.name,
+    }  # fmt: skip
+    return dict(_reversed(get_resolver(), parts_of_addresses))
 
 
-@pytest.fixture
-def people(ann: User, ben: User, boss: User) -> dict[str, User | None]:
-    return {"nobody": None, "stranger": ben, "owner": ann, "administrator": boss}
+def _reversed(
+    resolver: URLResolver, known: dict[str, Any], space: str = "", above: str = ""
+) -> Iterator[tuple[str, str]]:
+    for each in resolver.url_patterns:
+        route = above + str(each.pattern)
+        if isinstance(each, URLPattern):
+            name = f"{space}{each.name}"
+            wanted = re.findall(r"<(?:\w+:)?(\w+)>", route)
+            yield name, reverse(name, kwargs={part: known[part] for part in wanted})
+        else:
+            yield from _reversed(each, known, f"{space}{each.namespace}:" if each.namespace else space, route)
 
 
-def browser_of(user: User | None, *, csrf: bool = False) -> Client:
-    return signed_in(user, csrf=csrf) if user else Client(enforce_csrf_checks=csrf)
+def account_of(name: str, person: Person, machine: Machine, team: Team) -> User:
+    """Who plays the part; Ann and Ben play theirs. What the machine is to them is made so."""
+    known = {"owner": "ann", "stranger": "ben"}.get(name)
+    if known is not None:
+        return User.objects.get_or_create(username=known)[0]
+    user = User.objects.create_user(
+        name.replace(" ", "-"),
+        password=PASSWORD,
+        is_staff=person.staff,
+        approves=person.approves,
+        audits=person.audits,
+    )
+    if person.share is not None:
+        Share.objects.create(machine=machine, user=user, level=person.share)
+    if person.role is not None:
+        Membership.objects.create(team=team, user=user, role=person.role)
+        for model in (Machine, Template, Backup):
+            model._default_manager.update(team=team)
+    return user
 
 
 def everything() -> list[dict[str, Any]]:
     """All that a request could have changed."""
     tables: tuple[type[models.Model], ...] = (
         Machine, Disk, Nic, Snapshot, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
-        Network, Uplink, PublishedPort,
+        Network, Uplink, PublishedPort, Share, Offer, Team, Membership, Download,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [
-        model_to_dict(row, exclude=["last_login"]) | {"pk": row.pk}
+        model_to_dict(row, exclude=["last_login", "members"]) | {"pk": row.pk}
         for table in tables
         for row in table._default_manager.order_by("pk")
     ]
 
 
-def test_every_address_of_the_portal_stands_in_the_table() -> None:
-    assert sorted(names(get_resolver())) == sorted(RULES)
+def is_door(answer: HttpResponse) -> bool:
+    return answer.status_code == 302 and answer["Location"].startswith("/sign-in/")
 
 
-@pytest.mark.parametrize("person", PEOPLE)
-@pytest.mark.parametrize("name", RULES)
-def test_every_address_answers_each_person_as_the_table_says(
-    addresses: dict[str, str], people: dict[str, User | None], name: str, person: str
+def refusal_of(name: str, right: Right, person: Person | None, who: str, *, changes: bool) -> int | None:
+    """The status by which the table turns the person away; None where it lets them in. 302: to the door."""
+    needed, other = (right.changes, right.reads) if changes else (right.reads, right.changes)
+    if needed in (Who.ANYBODY, Who.HOST):
+        return None
+    if person is None:
+        return 401 if right.json else 302
+    if right.of is not None:
+        level = person.level_of(right.of, who)
+        if level is None:
+            return 404
+        if needed is None:
+            return 405
+        return None if isinstance(needed, Level) and level >= needed else 403
+    asked, as_change = (other, not changes) if needed is None else (needed, changes)
+    assert isinstance(asked, Who), name
+    if asked not in (Who.ANYBODY, Who.HOST) and not person.holds(asked, changes=as_change):
+        return 403 if person.audits else 404
+    return 405 if needed is None else None
+
+
+def test_every_address_has_its_row_and_every_row_an_address() -> None:
+    found = set(names(get_resolver()))
+    assert [name for name in sorted(found) if right_of(name) is None] == []
+    assert {name for name in RIGHTS if not name.endswith(":*")} - found == set()
+
+
+def test_every_websocket_has_its_row_and_every_row_a_websocket() -> None:
+    assert sorted(route.name for route in websocket_routes) == sorted(SOCKETS)
+
+
+@pytest.mark.parametrize("who", ["nobody", *PEOPLE])
+def test_every_address_receives_each_person_as_the_table_says(
+    addresses: dict[str, str], running: Machine, team: Team, who: str
 ) -> None:
-    rule = RULES[name]
+    person = PEOPLE.get(who)
+    browser = Client() if person is None else signed_in(account_of(who, person, running, team))
     before = everything()
-    answer = getattr(browser_of(people[person]), rule.method)(addresses[name], headers=TUS)
-    assert answer.status_code == rule.answer_to(person)
-    if rule.answer_to(person) in (401, 404):
-        assert everything() == before
-    if person == "nobody" and answer.status_code == 302 and name != "home":
-        assert answer["Location"].startswith("/sign-in/")
-        assert everything() == before
-    elif answer.status_code == 302 and rule.changes and name != "accounts:sign-out":
-        assert not answer["Location"].startswith("/sign-in/")
-
-
-@pytest.mark.parametrize("name", OF_A_MACHINE)
-def test_a_strangers_machine_looks_like_one_that_is_not_there(
-    addresses: dict[str, str], people: dict[str, User | None], running: Machine, name: str
-) -> None:
-    browser = browser_of(people["stranger"])
-    method = getattr(browser, RULES[name].method)
-    hidden = method(addresses[name])
-    missing = method(addresses[name].replace(str(running.pk), str(nobody())))
-    assert hidden.status_code == missing.status_code == 404
-    if RULES[name].method == "head":  # it has no content
-        return
-    assert "There is nothing here" in hidden.content.decode()
-    # The page's token is another one in each answer.
-    assert re.sub(rb'value="\w{64}"', b"", hidden.content) == re.sub(rb'value="\w{64}"', b"", missing.content)
-
-
-@pytest.mark.parametrize("name", CHANGING)
-def test_what_changes_something_refuses_to_be_read(
-    addresses: dict[str, str], people: dict[str, User | None], name: str
-) -> None:
-    before = everything()
-    for person in ("owner", "administrator"):
-        answer = browser_of(people[person]).get(addresses[name], headers=TUS)
-        assert answer.status_code == 405
+    wrong = []
+    for name in sorted(addresses, key=lambda name: name == "accounts:sign-out"):  # that one last
+        right = right_of(name)
+        assert right is not None
+        for method, changes in zip(METHODS.get(name, ("get", "post")), (False, True), strict=True):
+            refused = refusal_of(name, right, person, who, changes=changes)
+            with transaction.atomic():
+                answer = getattr(browser, method)(addresses[name], headers=TUS)
+                transaction.set_rollback(
+                    refused is None
+                )  # what is let in is undone; what is refused is compared below
+            fits = answer.status_code == refused
+            if refused is None and right.reads is not Who.HOST and right.changes is not Who.ANYBODY:
+                fits = answer.status_code < 500 and answer.status_code not in (401, 403, 404, 405)
+                fits = (fits and not is_door(answer)) or name in ("health", "accounts:sign-out")
+            elif refused is None:
+                fits = answer.status_code < 500
+            elif refused == 302:
+                fits = is_door(answer)
+            if not fits:
+                wrong.append(f"{method} {name}: {answer.status_code}, by the table {refused or 'let in'}")
+    assert wrong == []
     assert everything() == before
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if RULES[name].refused])
-def test_a_method_that_an_address_is_not_for_is_refused(
-    addresses: dict[str, str], people: dict[str, User | None], name: str
+def test_an_address_without_a_row_is_nobodys(
+    boss: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    browser = signed_in(boss)
+    assert browser.get("/networks/").status_code == 200
+    monkeypatch.delitem(RIGHTS, "networks:list")
+    assert browser.get("/networks/").status_code == 404
+    assert Client().get("/networks/").status_code == 404
+
+
+def test_a_strangers_machine_looks_like_one_that_is_not_there(
+    addresses: dict[str, str], ben: User, running: Machine
+) -> None:
+    browser = signed_in(ben)
+    for name in OF_A_MACHINE:
+        method = getattr(browser, "get" if RIGHTS[name].reads is not None else "post")
+        hidden = method(addresses[name])
+        missing = method(addresses[name].replace(str(running.pk), str(nobody())))
+        assert hidden.status_code == missing.status_code == 404
+        if RIGHTS[name].json:
+            assert hidden.json() == missing.json()
+            continue
+        assert "There is nothing here" in hidden.content.decode()
+        assert _without_token(hidden) == _without_token(missing)
+
+
+def _without_token(page: HttpResponse) -> bytes:
+    """It is another one in each answer."""
+    return re.sub(rb'value="\w{64}"', b"", page.content)
+
+
+def test_a_method_that_an_address_is_not_for_is_refused(
+    addresses: dict[str, str], ann: User, boss: User
+) -> None:
+    hers, the_administrators = signed_in(ann), signed_in(boss)
     before = everything()
-    browser = browser_of(people["administrator" if name.startswith(("fleet", "networks")) else "owner"])
-    for method in RULES[name].refused:
+    for name, right in RIGHTS.items():
+        browser = hers if right.of in (Of.UPLOAD, Of.MACHINE) else the_administrators
+        if name == "home" or right.of is Of.OFFER:  # a redirect, whatever the method; Ben's
+            continue
         if name == "accounts:sign-in":  # who is signed in already is sent on, whatever the method
             browser = Client()
-        if name.startswith("accounts:") and method == "put":
-            continue  # Django's form views take a PUT for a POST
-        assert getattr(browser, method)(addresses[name], headers=TUS).status_code == 405, method
+        # Django's form views take a PUT for a POST.
+        methods = (
+            {"delete"} if name.startswith("accounts:") else {"put", "delete"} - set(METHODS.get(name, ()))
+        )
+        methods |= {"get"} if right.reads is None else {"post"} if right.changes is None else set()
+        for method in methods:
+            assert getattr(browser, method)(addresses[name], headers=TUS).status_code == 405, (name, method)
     assert everything() == before
 
 
-@pytest.mark.parametrize("name", [*CHANGING, "accounts:sign-in", "accounts:password", "machines:new"])
-def test_nothing_changes_without_the_pages_token(
-    addresses: dict[str, str], people: dict[str, User | None], name: str
-) -> None:
-    rule = RULES[name]
-    method = rule.method if rule.changes else "post"
+def test_nothing_changes_without_the_pages_token(addresses: dict[str, str], ann: User) -> None:
     before = everything()
-    person = None if name == "accounts:sign-in" else people["owner"]
-    browser = browser_of(person, csrf=True)
-    answer = getattr(browser, method)(addresses[name], {"name": "web"}, headers=TUS)
-    assert answer.status_code == 403
-    assert "This page was open for too long" in answer.content.decode()
-    assert everything() == before
-    token = {"X-CSRFToken": "A" * 32}
-    assert getattr(browser, method)(addresses[name], headers=TUS | token).status_code == 403
+    hers = signed_in(ann, csrf=True)
+    for name in (*CHANGING, "images:uploads", "accounts:sign-in", "accounts:password", "machines:new"):
+        browser = Client(enforce_csrf_checks=True) if name == "accounts:sign-in" else hers
+        post = getattr(browser, METHODS.get(name, ("get", "post"))[1])
+        answer = post(addresses[name], {"name": "web"}, headers=TUS)
+        assert answer.status_code == 403, name
+        assert "This page was open for too long" in answer.content.decode()
+        forged = post(addresses[name], headers=TUS | {"X-CSRFToken": "A" * 32})
+        assert forged.status_code == 403, name
     assert everything() == before
 
 
@@ -344,11 +350,10 @@ def test_a_list_shows_a_persons_own_machines_and_all_to_an_administrator(
         assert link not in signed_in(ben).get(f"/machines/{query}").content.decode()
 
 
-def test_a_disc_that_is_anothers_is_not_deleted(
-    addresses: dict[str, str], people: dict[str, User | None]
-) -> None:
-    browser = browser_of(people["stranger"])
-    assert "Nothing was deleted" in browser.post(addresses["images:delete"], follow=True).content.decode()
+def test_a_disc_that_is_anothers_is_not_deleted(addresses: dict[str, str], ben: User) -> None:
+    answer = signed_in(ben).post(addresses["images:delete"])
+    assert answer.status_code == 403
+    assert "Only the one whose it is may do that" in answer.content.decode()
     assert Image.objects.exists()
 
 
@@ -392,3 +397,102 @@ def test_hosts_are_named_by_the_health_page_to_this_very_machine_only(rack: obje
         Client().get("/health/", headers={"X-Forwarded-For": "10.0.0.9"}),
     ):
         assert elsewhere.json() == {"ok": False, "database": True, "broker": False}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("of_the_team", [False, True], ids=["Ann's machine", "the team's machine"])
+def test_every_topic_and_the_console_receive_each_person_as_the_table_says(
+    site: Site, ann: User, ben: User, of_the_team: bool
+) -> None:
+    host_heard(gateway=f"unix:{site.gateway_socket}")
+    machine = done(machine_of(ann))
+    team = Team.objects.create(name="physics")
+    Membership.objects.create(team=team, user=User.objects.create_user("first"), role=Role.OWNER)
+    cast = {
+        name: (person, account_of(name, person, machine, team))
+        for name, person in PEOPLE.items()
+        if (person.role is not None) == of_the_team or person.staff or person.audits or name == "stranger"
+    }
+    with Screen(site, machine.pk) as screen:
+        for name, (person, user) in cast.items():
+            with Browser(site, user) as browser:
+                assert heard_by(browser, machine) == topics_of(person), name
+                Picture.objects.all().delete()
+                may_ask = person.machine is not None and person.machine >= TOPICS["screens"].looking
+                assert screens_ask(user, [machine.pk]) == may_ask, name
+                assert console_of(browser, machine, screen) == what_a_console_is_for(person), name
+    with Browser(site, None) as outside:
+        with outside.socket("/ws/live/") as live:
+            assert code_of(live) == 4401
+        with outside.console(machine, "x" * 43) as console:
+            assert code_of(console) == 4401
+
+
+def topics_of(person: Person) -> set[str]:
+    """What somebody may be told of, by the table."""
+    found = set()
+    for topic, right in TOPICS.items():
+        if topic == "screens":
+            continue
+        level = person.machine if right.of is Of.MACHINE else None
+        if level is not None and level >= right.looking:
+            found.add(topic)
+        if isinstance(right.reads, Who) and person.holds(right.reads, changes=False):
+            found.add(topic)
+    return found - (set() if person.machine is not None else {"machines"})  # their list has no such machine
+
+
+def heard_by(browser: Browser, machine: Machine) -> set[str]:
+    """What a page is told that watches everything, when everything changes. Messages keep their order."""
+    found = set[str]()
+    with browser.socket("/ws/live/") as live:
+        topics = [
+            f"machine:{machine.pk}",
+            *(set(TOPICS) - {"machine"}),
+            f"fleet:{machine.pk}",
+            "machine",
+            "nothing",
+        ]
+        live.send(json.dumps({"watch": topics}))
+        assert json.loads(live.recv(timeout=20)) == {"watching": True}
+        publish.machine_changed(machine.pk)
+        publish.fleet_changed()
+        publish.networks_changed()
+        time.sleep(0.1)  # what is told together has no order
+        publish.library_changed()
+        while "library" not in found:
+            found |= {topic.partition(":")[0] for topic in json.loads(live.recv(timeout=20))["changed"]}
+    return found
+
+
+KEY = b"\x04\x01\x00\x00\x00\x00\x00\x61"
+PLEASE = b"\x03\x00\x00\x00\x00\x00\x00\x10\x00\x10"
+
+
+def what_a_console_is_for(person: Person) -> str:
+    right, level = SOCKETS["console"], person.machine
+    if level is None or level < right.looking:
+        return "nothing"
+    assert isinstance(right.changes, Level)
+    return "using" if level >= right.changes else "looking"
+
+
+def console_of(browser: Browser, machine: Machine, screen: Screen) -> str:
+    """What comes through of a key that is pressed."""
+    ticket = browser.web.post(f"/console/{machine.pk}/ticket/")
+    if ticket.status_code in (403, 404):
+        assert screen.nobody_came()
+        return "nothing"
+    with browser.console(machine, ticket.json()["ticket"]) as console, screen.looked_at() as vnc:
+        console.send(b"RFB 003.008\n\x01\x01" + KEY)
+        console.send(PLEASE)
+        return "using" if KEY in until(vnc, PLEASE) else "looking"
+
+
+def until(source: socket.socket, end: bytes) -> bytes:
+    found = b""
+    while not found.endswith(end):
+        piece = source.recv(65536)
+        assert piece, found
+        found += piece
+    return found

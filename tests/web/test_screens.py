@@ -124,7 +124,7 @@ def test_a_page_that_shows_the_machine_is_told_of_its_picture(
     picture = seen(running)
     with django_capture_on_commit_callbacks(execute=True):
         assert screen_take(picture)
-    assert told == [(running.pk, ann.pk, picture.at)]
+    assert told == [(running.pk, picture.at)]
 
 
 def test_a_machine_that_is_deleted_takes_its_picture_with_it(

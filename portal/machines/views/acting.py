@@ -21,6 +21,8 @@ from portal.machines.pending import pending_words
 from portal.machines.status import Status, possible
 from portal.machines.tabs import TABS
 from portal.refusal import Refused
+from portal.rights.may import May
+from portal.rights.scope import level_of
 from workers.contract.errors import ErrorCode
 
 
@@ -54,7 +56,8 @@ def machine_page(
     status: int = 200,
 ) -> HttpResponse:
     """One of the pages of a machine: its own content below the head and the tabs that all of them have."""
-    return render(request, template, {**head_of(machine), "tab": tab, "tabs": TABS, **context}, status=status)
+    shown = {**head_of(machine), "tab": tab, "tabs": TABS, "may": May(level_of(machine)), **context}
+    return render(request, template, shown, status=status)
 
 
 def head_of(machine: Machine) -> dict[str, Any]:

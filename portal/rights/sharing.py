@@ -1,0 +1,88 @@
+"""Sharing a machine, and taking it back. Whom it concerns, their open pages and consoles are told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from portal.accounts.models import User
+from portal.live import publish
+from portal.machines.models import Machine
+from portal.refusal import Refused
+from portal.rights.audience import Audience
+from portal.rights.levels import SHAREABLE, Level
+from portal.rights.models import Share
+from portal.teams.models import Team
+
+log = structlog.get_logger()
+
+
+def shares_of(machine: Machine) -> QuerySet[Share]:
+    """With whom it is shared, the oldest first. One query."""
+    return machine.shares.select_related("user", "team", "given_by").order_by("since")
+
+
+def share_set(*, machine: Machine, to: User | Team, level: Level, by: User) -> Share:
+    """Share a machine with a person or a team, or at another level than before. Raises Refused."""
+    if level not in SHAREABLE:
+        raise Refused(_("Choose what they may do with it. Nothing was shared."), "level")
+    with transaction.atomic():
+        row = locked(machine)
+        if isinstance(to, User) and row.team_id is None and row.owner_id == to.pk:
+            raise Refused(_("It is their own machine already. Nothing was shared."), "username")
+        if isinstance(to, Team) and row.team_id == to.pk:
+            raise Refused(_("It is that team's own machine already. Nothing was shared."), "team")
+        whom = {"user": to} if isinstance(to, User) else {"team": to}
+        share, _made = Share.objects.update_or_create(
+            machine=row, **whom, defaults={"level": level, "given_by": by}
+        )
+        tell(row.pk, audience_of_share(share).everybody())
+    log.info("shared", machine=str(row.pk), level=level.name, by=by.pk, **_whom(share))
+    return share
+
+
+def share_withdraw(*, machine: Machine, share_id: UUID, by: User) -> None:
+    """Share it no more; what they have open of it ends. Raises Refused where that was done meanwhile."""
+    with transaction.atomic():
+        share = machine.shares.filter(pk=share_id).first()
+        if share is None:
+            raise Refused(_("It is not shared with them any more. Nothing was changed."))
+        people = audience_of_share(share).everybody()
+        share.delete()
+        tell(machine.pk, people)
+    log.info("share withdrawn", machine=str(machine.pk), by=by.pk, **_whom(share))
+
+
+def locked(machine: Machine) -> Machine:
+    """Its row, for the transaction. Raises Refused where it is gone."""
+    row = (
+        Machine.objects.select_for_update(of=("self",))
+        .select_related("owner", "team", "host")
+        .filter(pk=machine.pk)
+    )
+    found = row.first()
+    if found is None:
+        raise Refused(_("The machine was deleted meanwhile. Nothing was changed."))
+    return found
+
+
+def audience_of_share(share: Share) -> Audience:
+    """The person or the team."""
+    if share.team_id is not None:
+        return Audience(teams=frozenset({share.team_id}))
+    return Audience(people=frozenset({share.user_id} if share.user_id is not None else ()))
+
+
+def tell(machine_id: UUID, people: Iterable[int]) -> None:
+    """On commit: whoever looks at it, and these people, whose lists have it or had it."""
+    transaction.on_commit(lambda: publish.machine_changed(machine_id))
+    transaction.on_commit(lambda: publish.rights_changed(people))
+
+
+def _whom(share: Share) -> dict[str, int | None]:
+    return {"user": share.user_id, "team": share.team_id}
