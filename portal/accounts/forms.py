@@ -61,10 +61,14 @@ class AddressForm(AddEmailForm):  # type: ignore[misc]  # allauth is untyped
         self.fields["email"].label = _("New mail address")
 
     def save(self, request: HttpRequest) -> EmailAddress:
-        """allauth's way, or at once."""
-        if settings.HAS_MAIL:
-            return super().save(request)
-        return address_set(user=self.user, email=self.cleaned_data["email"])
+        """To be confirmed, and the one of before stays until then; or at once, where no letter can be sent."""
+        address: str = self.cleaned_data["email"]
+        if not settings.HAS_MAIL:
+            return address_set(user=self.user, email=address)
+        EmailAddress.objects.filter(user=self.user, verified=False).exclude(email=self.user.email).delete()
+        new = EmailAddress.objects.create(user=self.user, email=address)
+        new.send_confirmation(request)
+        return new
 
 
 class AcceptForm(forms.Form):

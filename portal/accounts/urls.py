@@ -14,7 +14,7 @@ from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as passkeys
 from allauth.usersessions import views as usersessions
-from django.urls import path, reverse_lazy
+from django.urls import path, re_path, reverse_lazy
 from django.views.decorators.http import require_http_methods
 
 from portal.accounts.views import door, own
@@ -38,8 +38,8 @@ urlpatterns = [
     path("invitation/<str:token>/", door.invitation, name="invitation"),
     path("password/forgotten/", _form(account.password_reset), name="account_reset_password"),
     path("password/forgotten/sent/", _form(account.password_reset_done), name="account_reset_password_done"),
-    path(
-        "password/new/<str:uidb36>-<str:key>/",
+    re_path(
+        r"^password/new/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[^/]+)/$",
         _form(account.PasswordResetFromKeyView.as_view(success_url=reverse_lazy("account_login"))),
         name="account_reset_password_from_key",
     ),

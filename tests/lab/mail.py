@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import logging
 import re
 import socket
 from email.message import EmailMessage
@@ -21,10 +22,12 @@ class MailServer:
     """Takes every letter, on a port of 127.0.0.1 that was free."""
 
     def __init__(self) -> None:
+        logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd tells each word that is spoken
         self.letters: list[EmailMessage] = []
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
         self._controller: Any = Controller(_Box(self.letters), hostname="127.0.0.1", port=self.port)
+        self._is_open = True
         self._controller.start()
 
     @property
@@ -48,8 +51,10 @@ class MailServer:
         return wait_for(f"letter {number} to {address}", come, seconds=20)
 
     def close(self) -> None:
-        """No more."""
-        self._controller.stop()
+        """No more; safe to call twice."""
+        if self._is_open:
+            self._is_open = False
+            self._controller.stop()
 
 
 def link_in(letter: EmailMessage) -> str:
