@@ -208,6 +208,12 @@ ACCOUNT_RATE_LIMITS = {
     "change_password": "10/m/user",
 }
 MFA_ADAPTER = "portal.accounts.adapter.SecondFactorAdapter"
+MFA_FORMS = {
+    "add_webauthn": "portal.accounts.passkey_forms.AddPasskeyForm",
+    "login_webauthn": "portal.accounts.passkey_forms.SignInPasskeyForm",
+    "authenticate_webauthn": "portal.accounts.passkey_forms.SecondStepPasskeyForm",
+    "reauthenticate_webauthn": "portal.accounts.passkey_forms.AgainPasskeyForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # there may be no mail server to confirm it by
 MFA_PASSKEY_LOGIN_ENABLED = True

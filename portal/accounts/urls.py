@@ -40,7 +40,7 @@ urlpatterns = [
     path("password/forgotten/sent/", _form(account.password_reset_done), name="account_reset_password_done"),
     re_path(
         r"^password/new/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>[^/]+)/$",
-        _form(account.PasswordResetFromKeyView.as_view(success_url=reverse_lazy("account_login"))),
+        _form(door.NewPassword.as_view()),
         name="account_reset_password_from_key",
     ),
     path("account/", own.index, name="account_index"),
