@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import allauth
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -29,6 +30,13 @@ FLEET_KEY = _secrets.fleet_key
 
 DEBUG = False
 
+
+def _passkey_host(scheme: str, host: str) -> str:
+    """The name that passkeys belong to; empty where browsers have none: without TLS, or at a bare address (w3.org/TR/webauthn)."""
+    is_address = ":" in host or host.replace(".", "").isdecimal()
+    return host if host == "localhost" or (scheme == "https" and not is_address) else ""
+
+
 # Where the pages are reached. Behind a proxy with TLS: OFFSHOOT_ORIGIN=https://machines.example.org
 LISTEN = os.environ.get("OFFSHOOT_LISTEN", "127.0.0.1:8000")
 PORTAL_SOCKET = Path(os.environ.get("OFFSHOOT_PORTAL_SOCKET", str(PORTAL_DIR / "web.sock")))
@@ -37,8 +45,9 @@ _origin = urlsplit(ORIGIN)
 _over_tls = _origin.scheme == "https"
 ALLOWED_HOSTS = sorted({_origin.hostname or "127.0.0.1", "127.0.0.1", "localhost", "[::1]"})
 CSRF_TRUSTED_ORIGINS = [ORIGIN]
-CSRF_FAILURE_VIEW = "portal.accounts.views.csrf_failed"
+CSRF_FAILURE_VIEW = "portal.accounts.views.errors.csrf_failed"
 _port = f":{_origin.port}" if _origin.port else ""
+PASSKEY_HOST = _passkey_host(_origin.scheme, _origin.hostname or "")
 WEBSOCKET_ORIGINS = [ORIGIN, *(f"{_origin.scheme}://{name}{_port}" for name in ALLOWED_HOSTS)]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _over_tls else None
 
@@ -51,7 +60,10 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "channels",
     "csp",
-    "axes",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "portal.accounts",
     "portal.teams",
     "portal.rights",
@@ -81,7 +93,8 @@ MIDDLEWARE = [
     "portal.rights.gate.Gate",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "axes.middleware.AxesMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "portal.accounts.middleware.CountsOutOfReach",
     "portal.one_thread.in_one_thread",
 ]
 
@@ -103,6 +116,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "portal.fleet.context.navigation",
+                "portal.accounts.context.possible",
             ],
             "builtins": ["portal.live.templatetags.page"],
         },
@@ -148,22 +162,66 @@ CHANNEL_LAYERS = {
 }
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = "accounts:sign-in"
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "machines:list"
-LOGOUT_REDIRECT_URL = "accounts:sign-in"
-AXES_FAILURE_LIMIT = 5
-AXES_COOLOFF_TIME = 0.25  # hours
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_TEMPLATE = "accounts/locked.html"
-AXES_RESET_ON_SUCCESS = True
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # else whoever goes on failing locks a name for ever
-AXES_VERBOSE = False
+LOGOUT_REDIRECT_URL = "account_login"
+PASSWORD_RESET_TIMEOUT = 24 * 3600
+
+# How wrong passwords and codes are counted, for every process of the site.
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": BROKER_URL.replace("redis+socket://", "unix://"),
+        "KEY_PREFIX": "offshoot-cache",
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+    }
+}
+ACCOUNT_ADAPTER = "portal.accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "portal.accounts.forms.SignInForm",
+    "signup": "portal.accounts.forms.RegisterForm",
+    "add_email": "portal.accounts.forms.AddressForm",
+}
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_VERIFICATION = (
+    "none"  # who registers is let in by an administrator; a changed address is confirmed
+)
+ACCOUNT_EMAIL_CONFIRMATION_AUTHENTICATED_REDIRECT_URL = "account_email"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Offshoot: "
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_PREVENT_ENUMERATION = "strict"
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60
+ACCOUNT_RATE_LIMITS = {
+    "login_failed": "5/15m/key",  # a name from an address, or the second factor of an account
+    "login": "60/m/ip",
+    "signup": "20/h/ip",
+    "reset_password": "20/h/ip,5/h/key",
+    "change_password": "10/m/user",
+}
+MFA_ADAPTER = "portal.accounts.adapter.SecondFactorAdapter"
+MFA_FORMS = {
+    "add_webauthn": "portal.accounts.passkey_forms.AddPasskeyForm",
+    "login_webauthn": "portal.accounts.passkey_forms.SignInPasskeyForm",
+    "authenticate_webauthn": "portal.accounts.passkey_forms.SecondStepPasskeyForm",
+    "reauthenticate_webauthn": "portal.accounts.passkey_forms.AgainPasskeyForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # there may be no mail server to confirm it by
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = "Offshoot"
+USERSESSIONS_ADAPTER = "portal.accounts.adapter.SessionsAdapter"
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _over_tls
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
@@ -263,7 +321,7 @@ def _mirror(raw: str) -> str:
 
 def _build() -> str:
     """A digest of everything static: part of its address, so that browsers may keep each file for ever."""
-    digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes())
+    digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes() + allauth.__version__.encode())
     for path in sorted((BASE_DIR / "static").rglob("*")):
         if path.is_file():
             digest.update(path.name.encode() + path.read_bytes())
@@ -305,6 +363,6 @@ LOGGING: dict[str, Any] = {
     "formatters": {"json": {"()": "portal.logs.json_formatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("OFFSHOOT_LOG_LEVEL", "INFO")},
-    "loggers": {name: {"level": "WARNING"} for name in ("axes", "httpx", "celery", "uvicorn")},
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "celery", "uvicorn")},
 }
 send_to_logging()

@@ -9,6 +9,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="machines:list"), name="home"),
     path("health/", health, name="health"),
     path("", include("portal.accounts.urls")),
+    path("people/", include("portal.accounts.people_urls")),
     path("machines/", include("portal.machines.urls")),
     path("teams/", include("portal.teams.urls")),
     path("templates/", include("portal.machines.template_urls")),
@@ -19,6 +20,6 @@ urlpatterns = [
     path("exports/", include("portal.exports.urls")),
     path("console/", include("portal.console.urls")),
 ]
-handler403 = "portal.accounts.views.forbidden"
-handler404 = "portal.accounts.views.not_found"
-handler500 = "portal.accounts.views.server_error"
+handler403 = "portal.accounts.views.errors.forbidden"
+handler404 = "portal.accounts.views.errors.not_found"
+handler500 = "portal.accounts.views.errors.server_error"

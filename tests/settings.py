@@ -29,4 +29,7 @@ DATABASES["default"]["TEST"] = {"NAME": str(Path(_state) / "test.sqlite3")}
 if os.environ["OFFSHOOT_DATABASE_URL"]:
     DATABASES["default"]["TEST"] = {"NAME": "offshoot_test"}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # speed; nothing here is a secret
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+}  # `wired` uses a real Redis
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)

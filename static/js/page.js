@@ -5,6 +5,8 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-closes]")) event.target.closest("dialog").close();
   const copier = event.target.closest("[data-copy]");
   if (copier) copy(copier);
+  const saver = event.target.closest("[data-save]");
+  if (saver) save(saver);
   for (const menu of document.querySelectorAll("details[data-menu][open]")) {
     if (!menu.contains(event.target)) menu.open = false;
   }
@@ -46,6 +48,15 @@ async function copy(button) {
   }
   button.classList.add("is-copied");
   setTimeout(() => button.classList.remove("is-copied"), 1500);
+}
+
+function save(button) {
+  const text = document.getElementById(button.dataset.save).textContent;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  link.download = button.dataset.saveAs;
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
 // Seconds that run down between two words of the server.

@@ -54,7 +54,7 @@ class Site:
         if shown is None:
             raise RuntimeError(f"the launcher said no password: {words}")
         self.client.get("/sign-in/")
-        self.post("/sign-in/", username=shown[1], password=shown[2])
+        self.post("/sign-in/", login=shown[1], password=shown[2])
         form = self.client.get("/machines/new/").text
         self.private_network = _NETWORK.findall(form)[0]
         """The network's id as the form of a new machine offers it."""

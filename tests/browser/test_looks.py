@@ -68,7 +68,7 @@ def addresses(site: Site, installer: Path) -> dict[str, str]:
     return {
         "sign-in": "/sign-in/", "machines": "/machines/", "machine": runs, "machine-off": off,
         "new-machine": "/machines/new/", "new-machine-refused": "/machines/new/", "discs": "/discs/",
-        "hosts": "/hosts/", "host": host, "password": "/password/", "not-found": "/machines/nowhere/",
+        "hosts": "/hosts/", "host": host, "password": "/account/password/", "not-found": "/machines/nowhere/",
         "hardware": f"{runs}hardware/", "snapshots": f"{runs}snapshots/",
         "copies": f"{off}copies/", "templates": "/templates/", "from-template": template,
         "backups": f"{off}backups/", "restore": restore, "old-backups": "/backups/",

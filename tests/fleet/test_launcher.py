@@ -41,7 +41,7 @@ def _sign_in(client: httpx.Client, words: str) -> None:
     shown = PASSWORD.search(words)
     assert shown, words
     page = client.get("/sign-in/")
-    form = {"username": shown[1], "password": shown[2], "csrfmiddlewaretoken": _token(page)}
+    form = {"login": shown[1], "password": shown[2], "csrfmiddlewaretoken": _token(page)}
     answer = client.post("/sign-in/", data=form)
     assert (answer.status_code, answer.headers["Location"]) == (302, "/machines/")
 

@@ -103,9 +103,7 @@ class LabPortal:
         """A browser of the administrator, or of `name`, signed in."""
         client = self.client()
         client.get("/sign-in/")
-        answer = self.post(
-            client, "/sign-in/", username=name or self.name, password=password or self.password
-        )
+        answer = self.post(client, "/sign-in/", login=name or self.name, password=password or self.password)
         assert answer.status_code == 302, answer.text
         return client
 

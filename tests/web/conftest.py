@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 from django.conf import LazySettings
+from django.core.cache import cache
 
 from portal.accounts.models import User
 from portal.fleet.models import Host
@@ -23,6 +24,12 @@ from tests.web.site import Browser, Site
 def _patience(settings: LazySettings) -> None:
     """No host goes silent because this machine is slow; where one shall, `people.silence` says so."""
     settings.HOST_SILENT_SECONDS = 300
+
+
+@pytest.fixture(autouse=True)
+def _no_tries_of_before() -> None:
+    """Wrong passwords of another test do not count."""
+    cache.clear()
 
 
 @pytest.fixture

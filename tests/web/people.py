@@ -38,7 +38,7 @@ _sequence = itertools.count(time.time_ns())
 def signed_in(user: User, *, csrf: bool = False) -> Client:
     """A browser in which the person is signed in."""
     client = Client(enforce_csrf_checks=csrf)
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user)
     return client
 
 

@@ -46,8 +46,8 @@ def memory_mib(pid: int) -> float:
 class Site:
     """Web server, gateway and Redis over the test's own database; one for a module of tests."""
 
-    def __init__(self, folder: Path, *, static: Path | None = None) -> None:
-        """`static`: where styles and scripts were collected, for a real browser."""
+    def __init__(self, folder: Path, *, static: Path | None = None, name: str = "127.0.0.1") -> None:
+        """`static`: where styles and scripts were collected, for a real browser; `name`: what people type into it."""
         if connection.vendor != "sqlite":
             raise RuntimeError("the second process finds the database by its file")
         self.broker = Broker(folder / "redis")
@@ -60,12 +60,13 @@ class Site:
             (state / "portal" / "static").symlink_to(static)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.listen = f"127.0.0.1:{free.getsockname()[1]}"
-        self.origin = f"http://{self.listen}"
+        self.origin = f"http://{name}:{self.listen.rpartition(':')[2]}"
         self.log = folder / "log"
         common = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
         self.portal = self._start("portal.serve", common | {
             "OFFSHOOT_STATE": str(state),
             "OFFSHOOT_LISTEN": self.listen,
+            "OFFSHOOT_ORIGIN": self.origin,
             "OFFSHOOT_BROKER_URL": self.broker.url,
             "OFFSHOOT_PORTAL_SOCKET": str(folder / "web.sock"),
         })  # fmt: skip

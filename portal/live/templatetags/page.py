@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from django import template
 from django.conf import settings
-from django.forms import BoundField
+from django.core.serializers.json import DjangoJSONEncoder
+from django.forms import BoundField, ChoiceField
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 
 register = template.Library()
+# The order counts: each of these claims to be the next ones as well.
+_BROWSERS = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("Firefox/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
 
 
 @register.simple_tag
@@ -28,6 +48,36 @@ def field_state(field: BoundField) -> SafeString:
     if not field.errors:
         return SafeString("")
     return format_html(' aria-invalid="true" aria-describedby="{}-error"', field.auto_id)
+
+
+@register.simple_tag
+def control(field: BoundField) -> SafeString:
+    """A form's field as its own widget, in the look of the site, with what field_state says."""
+    attributes: dict[str, Any] = {
+        "class": f"form-control{' is-invalid' if field.errors else ''}",
+        "placeholder": "",
+    }
+    if isinstance(field.field, ChoiceField):
+        attributes["class"] = attributes["class"].replace("form-control", "form-select")
+    if field.errors:
+        attributes |= {"aria-invalid": "true", "aria-describedby": f"{field.auto_id}-error"}
+    return field.as_widget(attrs=attributes)
+
+
+@register.filter
+def browser(user_agent: str) -> str:
+    """A browser's own words about itself as a person says them: 'Firefox on Linux'."""
+    program = next((name for mark, name in _BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    if program and system:
+        return gettext("%(program)s on %(system)s") % {"program": program, "system": system}
+    return program or system or gettext("Another program")
+
+
+@register.filter(name="json")
+def json_text(value: object) -> str:
+    """A value for a script, as the text of an element: the policy allows no script in the page."""
+    return json.dumps(value, cls=DjangoJSONEncoder)
 
 
 @register.filter

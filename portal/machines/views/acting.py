@@ -94,7 +94,7 @@ def _shows_steps(newest: Operation, status: Status) -> bool:
 
 
 def user_of(request: HttpRequest) -> User:
-    """The signed-in person; LoginRequiredMiddleware lets nobody else come here."""
+    """The signed-in person; the gate lets nobody else come here."""
     if not isinstance(request.user, User):
         raise TypeError("a page of machines was reached without signing in")
     return request.user
