@@ -10,7 +10,9 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 
+from portal.accounts import invitations
 from portal.accounts.models import User
+from portal.accounts.people import Roles, switch_off
 from portal.accounts.services import ensure_administrator
 from portal.activity.models import Operation
 from portal.console.services import ticket_issue, ticket_redeem
@@ -22,6 +24,7 @@ from portal.networks.models import Network, PublishedPort
 from portal.networks.ports import port_publish
 from portal.networks.services import private_network
 from portal.refusal import Refused
+from portal.teams.models import Role
 from tests.web.people import done, host_heard, machine_of, newest, seen, told
 from workers.contract.messages import Observed, OperationState
 from workers.contract.networks import NetworkKind, Protocol
@@ -174,3 +177,23 @@ def test_machines_that_are_made_while_their_network_gets_ipv6_have_it_or_say_so(
     network.refresh_from_db()
     with_it = Nic.objects.filter(address6__isnull=False).count()
     assert with_it == (Nic.objects.count() if network.subnet6 else 0), answers
+
+
+def test_of_twenty_who_follow_one_invitation_one_comes_in(ann: User) -> None:
+    wish = invitations.Wish("eve@example.org", "", Roles(), None, Role.MEMBER)
+    token = invitations.invite(wish=wish, by=ann).split("/")[-2]
+    answers = at_once(
+        lambda number: invitations.accept(token=token, name=f"eve{number}", password="a good long one 7")
+    )
+    assert sum(isinstance(each, User) for each in answers) == 1
+    assert User.objects.filter(username__startswith="eve").count() == 1
+    assert {each for each in answers if isinstance(each, str)} == {
+        "This link is good no longer: it was used, withdrawn, or its week is over. Ask for another."
+    }
+
+
+def test_of_twenty_administrators_who_are_switched_off_one_stays(ann: User) -> None:
+    bosses = [User.objects.create_user(f"boss{number}", is_staff=True) for number in range(AT_ONCE)]
+    answers = at_once(lambda number: switch_off(user=bosses[number]))
+    assert sum(isinstance(each, str) and "last administrator" in each for each in answers) == 1
+    assert User.objects.filter(is_staff=True, is_active=True).count() == 1

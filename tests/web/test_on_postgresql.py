@@ -19,6 +19,7 @@ from tests.lab.waiting import wait_for
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "postgres"  # Debian's package makes it; PostgreSQL refuses to run as root
 FILES = (
+    "test_accounts.py",
     "test_at_the_same_moment.py",
     "test_copies.py",
     "test_figures.py",
