@@ -17,6 +17,7 @@ from portal.machines.models import Machine
 from portal.machines.selectors import machine_level
 from portal.rights.levels import Level
 from portal.rights.scope import level_of, seen_by
+from portal.rights.table import RIGHTS
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,13 @@ class ShownBackup:
     backup: Backup
     is_being_verified: bool
     problem: ErrorWords | None
+    level: Level
+    """What the person who looks may do with it."""
+
+    @property
+    def may_be_managed(self) -> bool:
+        """Restored, verified, deleted."""
+        return self.level >= RIGHTS["backups:restore"].looking
 
     @property
     def may_be_used(self) -> bool:
@@ -57,7 +65,8 @@ def backup_level(user: User, backup_id: UUID) -> Level | None:
 
 def backups_of(machine: Machine) -> list[ShownBackup]:
     """A machine's, the newest first. Two queries."""
-    return shown(machine.backups.select_related("host", "owner", "team").defer("spec"))
+    rows = machine.backups.select_related("host", "owner", "team").defer("spec")
+    return shown(rows, level_of(machine))
 
 
 def of_deleted_machines(user: User) -> QuerySet[Backup]:
@@ -66,8 +75,8 @@ def of_deleted_machines(user: User) -> QuerySet[Backup]:
     return gone.defer("spec").order_by("machine_name", "source_id", "-asked_at")
 
 
-def shown(backups: Iterable[Backup]) -> list[ShownBackup]:
-    """With what is done with each just now. Two queries."""
+def shown(backups: Iterable[Backup], level: Level | None = None) -> list[ShownBackup]:
+    """With what is done with each just now, and the person's `level` of their machine or of each. Two queries."""
     rows = list(backups)
     verifying = set(
         Operation.objects.filter(
@@ -75,6 +84,11 @@ def shown(backups: Iterable[Backup]) -> list[ShownBackup]:
         ).values_list("about", flat=True)
     )
     return [
-        ShownBackup(row, row.pk in verifying, words_for(row.problem_code) if row.problem_code else None)
+        ShownBackup(
+            row,
+            row.pk in verifying,
+            words_for(row.problem_code) if row.problem_code else None,
+            level_of(row) if level is None else level,
+        )
         for row in rows
     ]

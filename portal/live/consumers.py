@@ -34,6 +34,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         self.user: User = self.scope["user"]
         self.watched: set[str] = set()
         self.groups_joined: set[str] = set()
+        self.joining = asyncio.Lock()
         self.changed: set[str] = set()
         self.flushing: asyncio.Task[None] | None = None
         self.rechecking: asyncio.Task[None] | None = None
@@ -109,12 +110,13 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _join_what_may_be_seen(self) -> None:
-        wanted = await database_sync_to_async(self._groups)()
-        for group in self.groups_joined - wanted:
-            await self.channel_layer.group_discard(group, self.channel_name)
-        for group in wanted - self.groups_joined:
-            await self.channel_layer.group_add(group, self.channel_name)
-        self.groups_joined = wanted
+        async with self.joining:  # what was asked later counts
+            wanted = await database_sync_to_async(self._groups)()
+            for group in self.groups_joined - wanted:
+                await self.channel_layer.group_discard(group, self.channel_name)
+            for group in wanted - self.groups_joined:
+                await self.channel_layer.group_add(group, self.channel_name)
+            self.groups_joined = wanted
 
     async def _recheck(self) -> None:
         while True:
@@ -122,6 +124,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             if not await database_sync_to_async(self._still_good)():
                 await self.close(SIGN_IN)
                 return
+            await self._join_what_may_be_seen()
 
     def _ask_for_screens(self, raw: object) -> None:
         """At most a picture a minute and machine comes of it, whatever a page asks."""

@@ -7,10 +7,13 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from portal.accounts.models import User
 from portal.machines.flavours import FLAVOURS
 from portal.networks.models import Network
 from portal.networks.services import private_network
 from portal.refusal import Refused
+from portal.teams.models import Team
+from portal.teams.selectors import teams_with_machines_of
 from workers.contract.disks import DiskKind
 
 AS_IT_IS = "template"
@@ -62,8 +65,17 @@ class FromTemplateForm(forms.Form):
         queryset=Network.objects.none(), required=False, label=_("Network"), error_messages=_CHOOSE
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    team = forms.ModelChoiceField(
+        queryset=Team.objects.none(), required=False, empty_label=_("Me alone"), label=_("Belongs to"),
+        error_messages=_CHOOSE,
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, by: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.teams = list(teams_with_machines_of(by))
+        team = self.fields["team"]
+        if isinstance(team, forms.ModelChoiceField):
+            team.queryset = teams_with_machines_of(by)
         private = private_network()
         network = self.fields["network"]
         if isinstance(network, forms.ModelChoiceField):

@@ -9,6 +9,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from portal.accounts.models import User
 from portal.fleet.selectors import pools_alive
 from portal.images.models import Image
 from portal.images.selectors import discs_ready, disks_ready, driver_disc
@@ -17,8 +18,11 @@ from portal.machines.flavours import CUSTOM, FLAVOURS, flavour
 from portal.machines.kinds import BUS_WORDS, CARD_WORDS, FIRMWARE_WORDS, PRESETS, is_small_for_windows
 from portal.machines.services import MachineWish
 from portal.networks.models import Network
+from portal.networks.selectors import networks_offered
 from portal.networks.services import private_network
 from portal.refusal import Refused
+from portal.teams.models import Team
+from portal.teams.selectors import teams_with_machines_of
 from workers.contract.spec import GIB, Autostart, DiskBus, DiskKind, Firmware, GuestKind, NicModel
 
 if TYPE_CHECKING:
@@ -162,14 +166,26 @@ class NewMachineForm(forms.Form):
         error_messages={"invalid_choice": gettext_lazy("That disc is no longer in the library.")},
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    team = forms.ModelChoiceField(
+        queryset=Team.objects.none(),
+        required=False,
+        empty_label=gettext_lazy("Me alone"),
+        label=gettext_lazy("Belongs to"),
+        error_messages=_CHOOSE,
+    )
+
+    def __init__(self, *args: Any, by: User | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        private = private_network()
+        teams = teams_with_machines_of(by) if by is not None else Team.objects.none()
+        self.teams = list(teams)
+        _choice(self, "team").queryset = teams
+        self.networks = networks_offered()
+        default = self.networks[0].id if self.networks else private_network().pk
         ready = discs_ready()
         _choice(self, "disc").queryset = ready
         _choice(self, "image_disk").queryset = disks_ready()
         _choice(self, "network").queryset = Network.objects.all()
-        self.fields["network"].initial = private.pk
+        self.fields["network"].initial = default
         self.discs = {str(image.pk): image for image in ready.order_by("name")}
         pool = self.fields["pool"]
         if isinstance(pool, forms.ChoiceField):
@@ -204,6 +220,12 @@ class NewMachineForm(forms.Form):
         if field in ("cpus", "memory_gib") and self.cleaned_data["size"] != CUSTOM:
             field = "size"
         self.add_error(field, refusal.message)
+
+    @property
+    def home(self) -> Team | None:
+        """Whose the machine shall be, of the checked form; None: the person's alone."""
+        chosen: Team | None = self.cleaned_data["team"]
+        return chosen
 
     def advanced(self) -> list[forms.BoundField]:
         """The fields that a preset fills where nobody says otherwise."""

@@ -57,7 +57,7 @@ def machine_hand_over(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     """Offer it to a person."""
     user = user_of(request)
     machine = machine_for(user, machine_id)
-    form = HandOverForm(request.POST)
+    form = HandOverForm(request.POST, auto_id="hand-over-%s")
     if form.is_valid():
         try:
             handing_over.offer_make(machine=machine, to=form.cleaned_data["username"], by=user)
@@ -119,9 +119,8 @@ def _page(request: HttpRequest, machine: Machine, **filled_in: forms.Form) -> Ht
         "shares": [(share, LEVEL_WORDS[Level(share.level)]) for share in sharing.shares_of(machine)],
         "offer": Offer.objects.select_related("to", "by").filter(machine=machine).first(),
         "share_form": ShareForm(by=user),
-        "hand_over_form": HandOverForm(),
+        "hand_over_form": HandOverForm(auto_id="hand-over-%s"),
         "home_form": HomeForm(by=user, initial={"team": machine.team_id}),
-        "is_mine_alone": machine.team_id is None and machine.owner_id == user.pk,
         **filled_in,
     }
     status = 422 if any(form.errors for form in filled_in.values()) else 200

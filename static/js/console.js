@@ -1,6 +1,7 @@
 // The machine's screen in the page: noVNC behind a ticket, connecting again by itself whenever the machine runs.
 import RFB from "../novnc/core/rfb.js";
 import { strokes } from "./keysyms.js";
+import { refresh } from "./live.js";
 
 const box = document.getElementById("console");
 const words = box.dataset;
@@ -13,6 +14,7 @@ const buttons = Object.fromEntries([...box.querySelectorAll("[data-console]")].m
 const STROKE_MS = 12;
 const SIGN_IN = 4401;
 const NO_MACHINE = 4404;
+const RIGHTS_CHANGED = 4409;
 const UNREACHABLE = 4503;
 
 let rfb = null;
@@ -24,6 +26,7 @@ let fit = true;
 const seen = () => document.getElementById("machine-state")?.dataset ?? {};
 // Of the machine itself: it has a screen as well while it is asked to restart, or while its host is silent.
 const runs = () => seen().hasScreen === "yes";
+const mayType = () => seen().mayType === "yes";
 
 function say(text, covered = true) {
   status.textContent = text;
@@ -61,7 +64,7 @@ async function connect() {
       timer = setTimeout(connect, 3000);
       return;
     }
-    if (answer.redirected || answer.status === 403) {
+    if (answer.status === 401 || answer.status === 403) {
       say(words.wordsSignIn);
       return;
     }
@@ -83,11 +86,14 @@ function open(ticket) {
   const socket = new WebSocket(address, ["binary", `ticket.${ticket}`]);
   socket.addEventListener("close", (event) => closed(event.code));
   rfb = new RFB(screen, socket, { shared: true });
+  // What a looker sends is dropped by the server; this only keeps the page from pretending.
+  rfb.viewOnly = !mayType();
+  box.dataset.onlyLooks = mayType() ? "no" : "yes";
   rfb.scaleViewport = fit;
   rfb.background = "transparent";
   rfb.addEventListener("connect", () => {
     failures = 0;
-    say(words.wordsConnected, false);
+    say(mayType() ? words.wordsConnected : words.wordsLooking, false);
   });
 }
 
@@ -97,6 +103,7 @@ function closed(code) {
   if (code === SIGN_IN) say(words.wordsSignIn);
   else if (code === NO_MACHINE) say(words.wordsGone);
   else if (!runs()) idle();
+  else if (code === RIGHTS_CHANGED) refresh().then(connect);
   else later(code === UNREACHABLE ? words.wordsUnreachable : words.wordsAgain);
 }
 

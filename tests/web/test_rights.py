@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from django.db import models, transaction
 from django.forms.models import model_to_dict
 from django.http import HttpResponse
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
 from django.utils import timezone
 
 from portal.accounts.models import Invitation, User
@@ -32,6 +33,7 @@ from portal.machines.models import Disk, Machine, Nic, Snapshot, Template
 from portal.machines.specs import spec_of
 from portal.networks.models import Network, PublishedPort, Uplink
 from portal.rights.levels import Level
+from portal.rights.may import May
 from portal.rights.models import Offer, Share
 from portal.rights.table import RIGHTS, SOCKETS, TOPICS, Of, Right, Who, right_of
 from portal.screens.models import Screen as Picture
@@ -241,6 +243,32 @@ def refusal_of(name: str, right: Right, person: Person | None, who: str, *, chan
     return 405 if needed is None else None
 
 
+def led_astray(page: HttpResponse, person: Person | None, who: str) -> Iterator[str]:
+    """The links and buttons of a page that would turn its reader away."""
+    if not page.get("Content-Type", "").startswith("text/html"):
+        return
+    text = page.content.decode()
+    buttons = re.findall(r'<form[^>]*method="post"[^>]*action="(/[^"?#]*)"', text)
+    links = re.findall(r'<a [^>]*href="(/[^"?#]*)', text)
+    for address, changes in [*((each, True) for each in buttons), *((each, False) for each in links)]:
+        name = resolve(address).view_name
+        right = right_of(name)
+        assert right is not None, address
+        if refusal_of(name, right, person, who, changes=changes) is not None:
+            yield f"{address} ({name})"
+
+
+def test_what_a_template_asks_of_the_table_is_there_to_be_asked() -> None:
+    asked = {
+        name
+        for template in Path("templates").rglob("*.html")
+        for name in re.findall(r"\bmay\.(\w+)", template.read_text())
+    }
+    assert len(asked) > 40
+    for name in asked:
+        assert May(OWN)[name], name
+
+
 def test_every_address_has_its_row_and_every_row_an_address() -> None:
     found = set(names(get_resolver()))
     assert [name for name in sorted(found) if right_of(name) is None] == []
@@ -282,15 +310,15 @@ def test_every_address_receives_each_person_as_the_table_says(
                 fits = answer.status_code < 500
             elif refused == 302:
                 fits = is_door(answer)
+            if answer.status_code == 200 and method == "get":
+                wrong += [f"{name} leads to {each}" for each in led_astray(answer, person, who)]
             if not fits:
                 wrong.append(f"{method} {name}: {answer.status_code}, by the table {refused or 'let in'}")
     assert wrong == []
     assert everything() == before
 
 
-def test_an_address_without_a_row_is_nobodys(
-    boss: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_address_without_a_row_is_nobodys(boss: User, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = signed_in(boss)
     assert browser.get("/networks/").status_code == 200
     monkeypatch.delitem(RIGHTS, "networks:list")

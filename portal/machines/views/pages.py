@@ -7,11 +7,13 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import Exists
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
+from portal.accounts.models import User
 from portal.backups.selectors import of_deleted_machines
 from portal.fleet.selectors import candidates
 from portal.fleet.words import emulated_notice
@@ -28,8 +30,8 @@ from portal.machines.reaching import cards_of, ssh_line
 from portal.machines.seeds import last_used
 from portal.machines.views.acting import machine_page, user_of
 from portal.machines.views.firmware import firmware_card
-from portal.networks.selectors import networks_offered
 from portal.refusal import Refused
+from portal.rights.offers import offers_to
 from workers.contract.messages import Observed
 from workers.contract.spec import GIB
 
@@ -48,13 +50,18 @@ def machine_list(request: HttpRequest) -> HttpResponse:
     page = Paginator(selectors.machines_for(user, query=query), _ROWS_A_PAGE).get_page(
         request.GET.get("page")
     )
+    beside = User.objects.filter(pk=user.pk).values_list(  # one query, since most have neither
+        Exists(of_deleted_machines(user)), Exists(offers_to(user))
+    )
+    has_old_backups, has_offers = beside[0]
     context = {
         "machines": selectors.listed(page.object_list),
         "page_obj": page,
         "total": page.paginator.count,
         "query": query,
-        "is_administrator": user.is_administrator,
-        "has_old_backups": of_deleted_machines(user).exists(),
+        "sees_everything": user.is_auditor,
+        "offers": offers_to(user) if has_offers else [],
+        "has_old_backups": has_old_backups,
         "library_is_empty": lambda: not Image.objects.exists(),  # asked only where there are no machines
     }
     return render(request, "machines/list.html", context)
@@ -64,12 +71,12 @@ def machine_list(request: HttpRequest) -> HttpResponse:
 def machine_new(request: HttpRequest) -> HttpResponse:
     """The form of a new machine, and its making."""
     user = user_of(request)
-    form = NewMachineForm(request.POST or None)
+    form = NewMachineForm(request.POST or None, by=user)
     seed_form = SeedForm(request.POST or None, initial=last_used(user))
     wish = seed_form.completed(form.wish()) if request.method == "POST" and form.is_valid() else None
     if wish is not None:
         try:
-            operation = services.machine_create(owner=user, requested_by=user, wish=wish)
+            operation = services.machine_create(owner=user, requested_by=user, wish=wish, team=form.home)
         except Refused as refusal:
             form.add_refusal(refusal)
         else:
@@ -79,7 +86,6 @@ def machine_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         seed_form.say_again()
     disk_images = list(disks_ready())
-    networks = networks_offered()
     room = candidates()
     notices = [emulated_notice(each.facts) for each in room]
     most_cpus = max((host.threads for host in room), default=0)
@@ -95,7 +101,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
         "presets": PRESETS.values(),
         "advanced": form.advanced(),
         "advanced_is_open": any(field.value() or field.errors for field in form.advanced()),
-        "networks": networks,
+        "networks": form.networks,
         "driver_disc": driver_disc(form.discs.values()),
         "windows": {
             "cpus": WINDOWS_CPUS,

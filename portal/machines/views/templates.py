@@ -34,7 +34,7 @@ def template_use(request: HttpRequest, template_id: UUID) -> HttpResponse:
     user = user_of(request)
     template = template_selectors.template_for(user, template_id)
     hardware = cloning.hardware_of(template)
-    form = FromTemplateForm(request.POST or None)
+    form = FromTemplateForm(request.POST or None, by=user)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         size = flavour(data["size"]) or hardware
@@ -42,6 +42,7 @@ def template_use(request: HttpRequest, template_id: UUID) -> HttpResponse:
             asked = cloning.machine_from_template(
                 template=template,
                 owner=user,
+                team=data["team"],
                 name=data["name"],
                 cpus=size.cpus,
                 memory_mib=size.memory_mib,
