@@ -54,6 +54,8 @@ INSTALLED_APPS = [
     "axes",
     "portal.accounts",
     "portal.teams",
+    "portal.flavours",
+    "portal.quotas",
     "portal.fleet",
     "portal.images",
     "portal.networks",
@@ -65,6 +67,7 @@ INSTALLED_APPS = [
     "portal.activity",
     "portal.console",
     "portal.live",
+    "portal.requests",
 ]
 
 MIDDLEWARE = [
@@ -101,6 +104,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "portal.fleet.context.navigation",
+                "portal.requests.context.navigation",
             ],
             "builtins": ["portal.live.templatetags.page"],
         },

@@ -12,7 +12,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from portal.accounts.models import User
 from portal.live.sessions import session_is_valid
-from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
+from portal.live.topics import APPROVERS, LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
 from portal.machines.selectors import machines_for
 from portal.screens.services import screens_ask
 from workers.contract.screens import MOST_SCREENS
@@ -128,6 +128,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             return LIBRARY
         if topic == "networks":
             return NETWORKS
+        if topic == "requests":
+            return APPROVERS if self.user.is_approver else owner_group(self.user.pk)
         if topic.startswith("machine:"):
             group: str | None = await database_sync_to_async(self._machine_group)(
                 topic.removeprefix("machine:")

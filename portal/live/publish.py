@@ -14,7 +14,7 @@ import structlog
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
+from portal.live.topics import APPROVERS, LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
 from portal.machines.models import Machine
 
 _LONGEST_SECONDS = 1.0
@@ -52,6 +52,11 @@ def library_changed() -> None:
 def networks_changed() -> None:
     """A network came, went, or is another one; or a host is connected to it otherwise."""
     _tell({NETWORKS: "networks"})
+
+
+def requests_changed(asked_by_id: int) -> None:
+    """A request was made, decided, answered, or is over."""
+    _tell(dict.fromkeys((APPROVERS, owner_group(asked_by_id)), "requests"))
 
 
 def session_ended(session_key: str) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 STAFF = "staff"
 LIBRARY = "library"
 NETWORKS = "networks"
+APPROVERS = "approvers"
 
 
 def machine_group(machine_id: UUID) -> str:

@@ -19,12 +19,19 @@ from portal.activity.models import Operation
 from portal.backups.models import Backup, BackupPlan
 from portal.console.models import ConsoleTicket
 from portal.exports.models import Export
+from portal.flavours.models import Flavour
 from portal.images import parts
 from portal.images.models import Download, Image, Upload
 from portal.machines.models import Disk, Machine, Nic, Snapshot, Template
 from portal.machines.specs import spec_of
 from portal.networks.models import Network, PublishedPort, Uplink
-from tests.web.people import image_named, nobody, signed_in
+from portal.quotas.amounts import Limits
+from portal.quotas.models import Grant, NetworkToAskFor, Quota
+from portal.quotas.services import quota_of_person
+from portal.requests.models import Event, Request, Rules
+from portal.requests.services import machine_ask
+from portal.teams.models import Team
+from tests.web.people import image_named, nobody, signed_in, wish
 from workers.contract.tokens import Purpose, issue
 
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Metadata": "filename YQ=="}
@@ -157,7 +164,27 @@ RULES: dict[str, Rule] = {
     "networks:uplink-set": change(302, 404, 404, 422),
     "networks:uplink-remove": change(302, 404, 404, 302),
     "networks:uplink-bridge": change(302, 404, 404, 422),
+    # Asking, quotas and sizes: what is asked for is Ann's.
+    "requests:list": reading(302, 200, 200, 200),
+    "requests:quota": page(302, 200, 200, 200),
+    "requests:decide-many": change(302, 404, 404, 302),
+    "requests:detail": reading(302, 404, 200, 200),
+    "requests:withdraw": change(302, 404, 302, 404),
+    "requests:answer": change(302, 404, 302, 404),
+    "requests:decide": change(302, 404, 404, 422),
+    "quotas:list": reading(302, 404, 404, 200),
+    "quotas:of-all": page(302, 404, 404, 200),
+    "quotas:of-person": page(302, 404, 404, 200),
+    "quotas:of-team": page(302, 404, 404, 200),
+    "quotas:remove": change(302, 404, 404, 302),
+    "flavours:list": reading(302, 404, 404, 200),
+    "flavours:add": page(302, 404, 404, 200),
+    "flavours:change": page(302, 404, 404, 200),
+    "flavours:move": change(302, 404, 404, 302),
+    "flavours:remove": change(302, 404, 404, 302),
+    "rules": page(302, 404, 404, 200),
 }
+ADMINISTRATORS = ("fleet", "networks", "quotas", "flavours", "rules", "requests:decide")
 CHANGING = [name for name, rule in RULES.items() if rule.changes]
 OF_A_MACHINE = [
     name for name in RULES if name.startswith(("machines:", "console:")) and RULES[name].stranger == 404
@@ -226,7 +253,27 @@ def addresses(running: Machine, ann: User) -> dict[str, str]:
             arguments[name] = {"network_id": nic.network_id}
     for name in ("remove", "bridge"):
         arguments[f"networks:uplink-{name}"]["host_id"] = running.host_id
+    arguments |= asking(ann)
     return {name: reverse(name, kwargs=arguments.get(name)) for name in RULES}
+
+
+def asking(ann: User) -> dict[str, dict[str, Any]]:
+    """Ann's request, and what administrators set."""
+    request = machine_ask(by=ann, wish=wish("asked"), reason="a course", until=None)
+    team = Team.objects.create(name="web")
+    quota_of_person(user=ann, limits=Limits(machines=50))
+    flavour = {"flavour_id": Flavour.objects.values_list("pk", flat=True)[0]}
+    return {
+        **{
+            f"requests:{name}": {"request_id": request.pk}
+            for name in ("detail", "withdraw", "answer", "decide")
+        },
+        **{f"flavours:{name}": flavour for name in ("change", "move", "remove")},
+        "quotas:of-all": {"whose": "every_person"},
+        "quotas:of-person": {"user_id": ann.pk},
+        "quotas:of-team": {"team_id": team.pk},
+        "quotas:remove": {"quota_id": Quota.objects.get().pk},
+    }
 
 
 @pytest.fixture
@@ -242,7 +289,7 @@ def everything() -> list[dict[str, Any]]:
     """All that a request could have changed."""
     tables: tuple[type[models.Model], ...] = (
         Machine, Disk, Nic, Snapshot, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
-        Network, Uplink, PublishedPort,
+        Network, Uplink, PublishedPort, Request, Event, Rules, Quota, Grant, NetworkToAskFor, Flavour,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [
@@ -306,7 +353,7 @@ def test_a_method_that_an_address_is_not_for_is_refused(
     addresses: dict[str, str], people: dict[str, User | None], name: str
 ) -> None:
     before = everything()
-    browser = browser_of(people["administrator" if name.startswith(("fleet", "networks")) else "owner"])
+    browser = browser_of(people["administrator" if name.startswith(ADMINISTRATORS) else "owner"])
     for method in RULES[name].refused:
         if name == "accounts:sign-in":  # who is signed in already is sent on, whatever the method
             browser = Client()
