@@ -61,6 +61,7 @@ app.conf.update(
             "schedule": 20.0,
             "options": {"expires": 20},
         },
+        "expire requests": {"task": "portal.expire_requests", "schedule": 60.0, "options": {"expires": 60}},
         "clear old exports": {"task": "portal.clear_exports", "schedule": 600.0, "options": {"expires": 600}},
         "clear what is over": {
             "task": "portal.clear_expired",
@@ -78,6 +79,7 @@ app.autodiscover_tasks(
         "portal.images",
         "portal.figures",
         "portal.screens",
+        "portal.requests",
     ]
 )
 

@@ -67,6 +67,8 @@ INSTALLED_APPS = [
     "portal.accounts",
     "portal.teams",
     "portal.rights",
+    "portal.flavours",
+    "portal.quotas",
     "portal.fleet",
     "portal.images",
     "portal.networks",
@@ -78,6 +80,7 @@ INSTALLED_APPS = [
     "portal.activity",
     "portal.console",
     "portal.live",
+    "portal.requests",
 ]
 
 MIDDLEWARE = [
@@ -117,6 +120,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "portal.fleet.context.navigation",
                 "portal.accounts.context.possible",
+                "portal.requests.context.navigation",
             ],
             "builtins": ["portal.live.templatetags.page"],
         },

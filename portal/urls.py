@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from portal.health import health
+from portal.requests.rules_views import rules
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="machines:list"), name="home"),
@@ -19,6 +20,10 @@ urlpatterns = [
     path("backups/", include("portal.backups.urls")),
     path("exports/", include("portal.exports.urls")),
     path("console/", include("portal.console.urls")),
+    path("requests/", include("portal.requests.urls")),
+    path("settings/quotas/", include("portal.quotas.urls")),
+    path("settings/sizes/", include("portal.flavours.urls")),
+    path("settings/rules/", rules, name="rules"),
 ]
 handler403 = "portal.accounts.views.errors.forbidden"
 handler404 = "portal.accounts.views.errors.not_found"

@@ -16,6 +16,7 @@ from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 from portal.live.topics import (
+    APPROVERS,
     LIBRARY,
     NETWORKS,
     STAFF,
@@ -67,6 +68,11 @@ def library_changed() -> None:
 def networks_changed() -> None:
     """A network came, went, or is another one; or a host is connected to it otherwise."""
     _tell({NETWORKS: "networks"})
+
+
+def requests_changed(asked_by_id: int) -> None:
+    """A request was made, decided, answered, or is over."""
+    _tell(dict.fromkeys((APPROVERS, owner_group(asked_by_id)), "requests"))
 
 
 def session_ended(session_key: str) -> None:

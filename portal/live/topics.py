@@ -9,6 +9,7 @@ STAFF = "staff"
 """The lists of those who see everything: administrators and auditors."""
 LIBRARY = "library"
 NETWORKS = "networks"
+APPROVERS = "approvers"
 
 
 def machine_group(machine_id: UUID) -> str:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from portal.accounts.models import User
-from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, team_group
+from portal.live.topics import APPROVERS, LIBRARY, NETWORKS, STAFF, machine_group, owner_group, team_group
 from portal.rights.scope import level_everywhere
 from portal.rights.table import TOPICS
 from portal.rights.verdict import Verdict, verdict
@@ -38,6 +38,8 @@ def groups_of(user: User, topic: str) -> set[str]:
             return {LIBRARY}
         case "networks":
             return {NETWORKS}
+        case "requests":
+            return {APPROVERS} if user.is_approver or user.is_auditor else {owner_group(user.pk)}
         case _:
             return set()
 

@@ -14,6 +14,8 @@ from portal.live import publish
 from portal.machines import dispatch
 from portal.machines.models import Disk, Machine
 from portal.machines.specs import spec_of
+from portal.quotas.hold import hold
+from portal.quotas.usage import share_of
 from portal.refusal import Refused
 from workers.contract.acts import Act
 from workers.contract.jobs import Job
@@ -37,6 +39,7 @@ def wanted(machine: Machine, *, whatever_goes_on: bool = False, also_hibernated:
         raise Refused(words % {"what": busy.get_kind_display()})
     if row.observed == Observed.SAVED and not (whatever_goes_on or also_hibernated):
         raise Refused(_("The machine is hibernated. Wake it first. Nothing was changed."))
+    row.share_before = share_of(row.pk)
     return row
 
 
@@ -128,9 +131,11 @@ def record(
         about=about,
         after=after,
     )
-    message = ApplyMachine(operation_id=operation.pk, spec=spec or spec_of(machine), act=act)
+    spec = spec or spec_of(machine)
+    message = ApplyMachine(operation_id=operation.pk, spec=spec, act=act)
     operation.message = message.to_wire()
     operation.save(force_insert=True)
+    hold(machine, kind, by, machine.share_before, spec)
     dispatch.send_on_commit(operation)
     transaction.on_commit(lambda: publish.machine_changed(machine.pk))
     return operation

@@ -8,7 +8,8 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import User
-from portal.machines.flavours import FLAVOURS
+from portal.flavours.models import Flavour
+from portal.flavours.selectors import flavour_of, flavours_offered
 from portal.networks.models import Network
 from portal.networks.services import private_network
 from portal.refusal import Refused
@@ -56,7 +57,6 @@ class FromTemplateForm(forms.Form):
 
     name = forms.CharField(max_length=63, label=_("Name"), error_messages=_NAME)
     size = forms.ChoiceField(
-        choices=[(AS_IT_IS, _("As the template")), *((each.key, each.name) for each in FLAVOURS)],
         initial=AS_IT_IS,
         label=_("Size"),
         error_messages=_CHOOSE,
@@ -76,11 +76,21 @@ class FromTemplateForm(forms.Form):
         team = self.fields["team"]
         if isinstance(team, forms.ModelChoiceField):
             team.queryset = teams_with_machines_of(by)
+        self.flavours = flavours_offered()
+        size = self.fields["size"]
+        if isinstance(size, forms.ChoiceField):
+            names = [(each.key, each.name) for each in self.flavours]
+            size.choices = [(AS_IT_IS, _("As the template")), *names]
         private = private_network()
         network = self.fields["network"]
         if isinstance(network, forms.ModelChoiceField):
             network.queryset = Network.objects.all()
         network.initial = private.pk
+
+    @property
+    def flavour(self) -> Flavour | None:
+        """The size that was chosen; None for that of the template."""
+        return flavour_of(self.flavours, self.cleaned_data["size"])
 
     def add_refusal(self, refusal: Refused) -> None:
         """Say it at the field that can be changed."""

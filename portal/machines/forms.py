@@ -10,11 +10,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.accounts.models import User
+from portal.flavours.selectors import CUSTOM, flavour_of, flavours_offered
 from portal.fleet.selectors import pools_alive
 from portal.images.models import Image
 from portal.images.selectors import discs_ready, disks_ready, driver_disc
 from portal.machines.drives import Drive
-from portal.machines.flavours import CUSTOM, FLAVOURS, flavour
 from portal.machines.kinds import BUS_WORDS, CARD_WORDS, FIRMWARE_WORDS, PRESETS, is_small_for_windows
 from portal.machines.services import MachineWish
 from portal.networks.models import Network
@@ -28,7 +28,6 @@ from workers.contract.spec import GIB, Autostart, DiskBus, DiskKind, Firmware, G
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
-_SIZES = [(flavour.key, flavour.name) for flavour in FLAVOURS] + [(CUSTOM, gettext_lazy("Custom"))]
 _KINDS = [
     (DiskKind.GROWING.value, gettext_lazy("Growing: takes only what is written")),
     (DiskKind.FIXED.value, gettext_lazy("Fixed: all of its room is reserved at once")),
@@ -93,9 +92,7 @@ class NewMachineForm(forms.Form):
         error_messages={"invalid_choice": gettext_lazy("That disk image cannot be used any more.")},
     )
     size = forms.ChoiceField(
-        choices=_SIZES,
         widget=forms.RadioSelect,
-        initial="small",
         label=gettext_lazy("Size"),
         error_messages=_CHOOSE,
     )
@@ -187,6 +184,11 @@ class NewMachineForm(forms.Form):
         _choice(self, "network").queryset = Network.objects.all()
         self.fields["network"].initial = default
         self.discs = {str(image.pk): image for image in ready.order_by("name")}
+        self.flavours = flavours_offered()
+        size = self.fields["size"]
+        if isinstance(size, forms.ChoiceField):
+            size.choices = [*((each.key, each.name) for each in self.flavours), (CUSTOM, _("Custom"))]
+            size.initial = self.flavours[0].key if self.flavours else CUSTOM
         pool = self.fields["pool"]
         if isinstance(pool, forms.ChoiceField):
             pool.choices = [("", _("Beside the machine")), *((name, name) for name in pools_alive())]
@@ -198,7 +200,7 @@ class NewMachineForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """A custom size names its processors and memory; a flavour brings them."""
         cleaned: dict[str, Any] = super().clean() or {}
-        chosen = flavour(cleaned.get("size", ""))
+        chosen = flavour_of(self.flavours, cleaned.get("size", ""))
         if chosen is not None:
             for unused in ("cpus", "memory_gib"):  # not to be seen with a flavour, so nothing to complain of
                 self.errors.pop(unused, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -24,9 +24,15 @@ from workers.contract.spec import (
     StopMode,
 )
 
+if TYPE_CHECKING:
+    from portal.quotas.usage import Share
+
 
 class Machine(models.Model):
     """One machine. Each change of what is wanted raises `generation`; each wanted start raises `run`."""
+
+    share_before: Share | None = None
+    """What it took of its quota when its row was locked for a change (machines/asking.py); no column."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="machines")

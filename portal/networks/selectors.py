@@ -17,6 +17,7 @@ from portal.machines.selectors import machines_for
 from portal.networks.models import Network, Uplink
 from portal.networks.uplinks import BRIDGE_KINDS, bridges_of, card_of, cards_of
 from portal.networks.words import KINDS, KindWords
+from portal.quotas.models import NetworkToAskFor
 from portal.rights.scope import level_everywhere
 from workers.contract.host import InterfaceFacts
 from workers.contract.networks import NetworkKind
@@ -31,6 +32,7 @@ class OfferedNetwork:
     words: KindWords
     is_usable: bool
     """Some host is connected to it, or it needs no connection."""
+    needs_approval: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,17 @@ class HostUplink:
 def networks_offered() -> list[OfferedNetwork]:
     """What a card can be plugged into, the default first. One query."""
     connected = Exists(Uplink.objects.filter(network=OuterRef("pk")))
-    rows = Network.objects.annotate(is_connected=connected).order_by("-is_default", "name")
+    marked = Exists(NetworkToAskFor.objects.filter(network=OuterRef("pk")))
+    rows = Network.objects.annotate(is_connected=connected, is_marked=marked)
     return [
         OfferedNetwork(
-            row.pk, row.name, words_of(row), row.kind != NetworkKind.BRIDGED or bool(row.is_connected)
+            row.pk,
+            row.name,
+            words_of(row),
+            row.kind != NetworkKind.BRIDGED or bool(row.is_connected),
+            bool(row.is_marked),
         )
-        for row in rows
+        for row in rows.order_by("-is_default", "name")
     ]
 
 

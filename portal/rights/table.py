@@ -40,6 +40,8 @@ class Of(Enum):
     """SEE: who is in it and its machines. VIEW_CONSOLE: a viewer, MANAGE: a member, OWN: an owner of it."""
     OFFER = "offer_id"
     """OWN, for the person to whom a machine is offered."""
+    REQUEST = "request_id"
+    """SEE: what is asked, and how it goes. OWN: withdraw it, answer, for who asked."""
 
 
 Needs = Who | Level
@@ -214,6 +216,25 @@ RIGHTS: dict[str, Right] = {
     "networks:uplink-set": Right(changes=Who.ADMINISTRATOR),
     "networks:uplink-remove": Right(changes=Who.ADMINISTRATOR),
     "networks:uplink-bridge": Right(changes=Who.ADMINISTRATOR),
+    # Asking, quotas, sizes
+    "requests:list": Right(Who.SIGNED_IN),
+    "requests:quota": Right(Who.DOER, Who.DOER),
+    "requests:detail": Right(SEE, of=Of.REQUEST),
+    "requests:withdraw": Right(changes=OWN, of=Of.REQUEST),
+    "requests:answer": Right(changes=OWN, of=Of.REQUEST),
+    "requests:decide": Right(changes=Who.APPROVER),
+    "requests:decide-many": Right(changes=Who.APPROVER),
+    "rules": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
+    "quotas:list": Right(Who.ADMINISTRATOR),
+    "quotas:of-all": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
+    "quotas:of-person": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
+    "quotas:of-team": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
+    "quotas:remove": Right(changes=Who.ADMINISTRATOR),
+    "flavours:list": Right(Who.ADMINISTRATOR),
+    "flavours:add": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
+    "flavours:change": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
+    "flavours:move": Right(changes=Who.ADMINISTRATOR),
+    "flavours:remove": Right(changes=Who.ADMINISTRATOR),
     # Teams
     "teams:list": Right(Who.SIGNED_IN),
     "teams:new": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
@@ -240,6 +261,7 @@ TOPICS: dict[str, Right] = {
     "fleet": Right(Who.AUDITOR),
     "library": Right(Who.SIGNED_IN),
     "networks": Right(Who.SIGNED_IN),
+    "requests": Right(Who.SIGNED_IN),
 }
 """What a live page may ask to be told of."""
 

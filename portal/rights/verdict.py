@@ -15,6 +15,7 @@ from portal.backups.selectors import backup_level
 from portal.images.selectors import image_level, upload_level
 from portal.machines.selectors import machine_level
 from portal.machines.template_selectors import template_level
+from portal.requests.selectors import request_level
 from portal.rights.levels import Level
 from portal.rights.offers import offer_level
 from portal.rights.table import Of, Right, Who
@@ -28,6 +29,7 @@ _FINDERS: dict[Of, Callable[[User, Any], Level | None]] = {
     Of.UPLOAD: upload_level,
     Of.TEAM: team_level,
     Of.OFFER: offer_level,
+    Of.REQUEST: request_level,
 }
 
 

@@ -38,7 +38,7 @@ function hintForWindows(guest, size) {
 // Windows wants more than the smallest size; one that a person has chosen stays.
 function suggestSize(guest) {
   const large = form.querySelector("input[name=size][value=large]");
-  if (guest.value !== "windows" || sizeTouched || large.disabled) return;
+  if (guest.value !== "windows" || sizeTouched || !large || large.disabled) return;
   large.checked = true;
   if (!diskTouched) disk.value = large.dataset.disk;
 }

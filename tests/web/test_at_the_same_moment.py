@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import pytest
 from django.conf import LazySettings
@@ -17,15 +18,22 @@ from portal.accounts.services import ensure_administrator
 from portal.activity.models import Operation
 from portal.console.services import ticket_issue, ticket_redeem
 from portal.machines import services
+from portal.machines.hardware import machine_change_size
 from portal.machines.models import Machine, Nic
 from portal.machines.reports import observed_take, progress_take
 from portal.networks.changing import NetworkWish, network_change_ipv6, network_create
 from portal.networks.models import Network, PublishedPort
 from portal.networks.ports import port_publish
 from portal.networks.services import private_network
+from portal.quotas.account import Account
+from portal.quotas.amounts import Limits
+from portal.quotas.services import quota_of_person
+from portal.quotas.usage import used_by
 from portal.refusal import Refused
+from portal.requests.deciding import request_approve, request_decline
+from portal.requests.services import machine_ask
 from portal.teams.models import Role
-from tests.web.people import done, host_heard, machine_of, newest, seen, told
+from tests.web.people import done, host_heard, machine_of, newest, seen, signed_in, told, wish
 from workers.contract.messages import Observed, OperationState
 from workers.contract.networks import NetworkKind, Protocol
 
@@ -159,6 +167,68 @@ def test_of_twenty_networks_that_overlap_one_is_made(ann: User) -> None:
         )
     )
     assert sum(isinstance(each, Network) for each in answers) == 1, answers
+
+
+def test_of_two_hundred_requests_from_twenty_connections_as_many_are_granted_as_the_quota_has(
+    ann: User,
+) -> None:
+    """Each connection asks ten times by the page that people use."""
+    host_heard(memory_free_mib=60_000)
+    quota_of_person(user=ann, limits=Limits(machines=10, cpus=100))
+    browsers = [signed_in(ann) for _ in range(AT_ONCE)]
+    fields = {"size": "small", "disk_gib": 1, "disk_kind": "growing", "network": private_network().pk}
+
+    def act(number: int) -> list[int]:
+        return [
+            browsers[number].post("/machines/new/", fields | {"name": f"box {number} {n}"}).status_code
+            for n in range(10)
+        ]
+
+    answers = [each for answer in at_once(act) for each in cast(list[int], answer)]
+    assert sorted(answers) == [302] * 10 + [422] * 190
+    assert Machine.objects.count() == Operation.objects.count() == 10
+    assert used_by(Account(ann.pk)).machines == 10
+    machine = Machine.objects.all()[0]
+    services.machine_delete(machine=machine, name=machine.name, by=ann)
+    assert made(at_once(lambda number: machine_of(ann, f"next {number}"))) == 1  # its share is there again
+
+
+def test_different_ways_of_taking_more_hold_one_quota_together(ann: User) -> None:
+    host_heard(threads=64)
+    machines = [done(machine_of(ann, f"box {number}")) for number in range(AT_ONCE // 2)]
+    quota_of_person(user=ann, limits=Limits(cpus=AT_ONCE // 2 + 5))
+
+    def act(number: int) -> object:
+        if number % 2:
+            return machine_of(ann, f"more {number}")
+        machine = machines[number // 2]
+        return machine_change_size(
+            machine=machine, name=machine.name, cpus=2, memory_mib=512, memory_most_mib=None, by=ann
+        )
+
+    answers = at_once(act)
+    assert sum(not isinstance(each, str) for each in answers) == 5, answers
+    assert used_by(Account(ann.pk)).cpus == AT_ONCE // 2 + 5
+
+
+def test_of_twenty_approvers_one_decides_and_one_machine_is_made(ann: User) -> None:
+    host_heard()
+    approvers = [User.objects.create_user(f"amy {number}", approves=True) for number in range(AT_ONCE)]
+    asked = machine_ask(by=ann, wish=wish("big"), reason="a course", until=None)
+
+    def act(number: int) -> object:
+        if number % 4 == 0:
+            request_decline(request=asked, by=approvers[number], comment="no")
+            return None
+        return request_approve(request=asked, by=approvers[number])
+
+    answers = at_once(act)
+    told = [each for each in answers if isinstance(each, str)]
+    assert len(told) == AT_ONCE - 1, answers
+    assert all("Somebody was quicker" in each for each in told), answers
+    asked.refresh_from_db()
+    assert Machine.objects.count() == (1 if asked.state == "approved" else 0)
+    assert asked.events.count() == 2
 
 
 def test_machines_that_are_made_while_their_network_gets_ipv6_have_it_or_say_so(

@@ -26,12 +26,18 @@ from portal.asgi import websocket_routes
 from portal.backups.models import Backup, BackupPlan
 from portal.console.models import ConsoleTicket
 from portal.exports.models import Export
+from portal.flavours.models import Flavour
 from portal.images import parts
 from portal.images.models import Download, Image, Upload
 from portal.live import publish
 from portal.machines.models import Disk, Machine, Nic, Snapshot, Template
 from portal.machines.specs import spec_of
 from portal.networks.models import Network, PublishedPort, Uplink
+from portal.quotas.amounts import Limits
+from portal.quotas.models import Grant, NetworkToAskFor, Quota
+from portal.quotas.services import quota_of_person
+from portal.requests.models import Event, Request, Rules
+from portal.requests.services import machine_ask
 from portal.rights.levels import Level
 from portal.rights.may import May
 from portal.rights.models import Offer, Share
@@ -39,7 +45,7 @@ from portal.rights.table import RIGHTS, SOCKETS, TOPICS, Of, Right, Who, right_o
 from portal.screens.models import Screen as Picture
 from portal.screens.services import screens_ask
 from portal.teams.models import Membership, Role, Team
-from tests.web.people import PASSWORD, done, host_heard, image_named, machine_of, nobody, signed_in
+from tests.web.people import PASSWORD, done, host_heard, image_named, machine_of, nobody, signed_in, wish
 from tests.web.site import Browser, Screen, Site, code_of
 from workers.contract.tokens import Purpose, issue
 
@@ -64,8 +70,12 @@ class Person:
 
     def level_of(self, of: Of, name: str) -> Level | None:
         """Of what the addresses of the test name."""
-        if of in (Of.UPLOAD, Of.OFFER):
-            return OWN if name == {Of.UPLOAD: "owner", Of.OFFER: "stranger"}[of] else None
+        if of is Of.REQUEST and name != "owner":
+            return SEE if self.staff or self.approves or self.audits else None
+        if of in (Of.UPLOAD, Of.OFFER, Of.REQUEST):
+            return (
+                OWN if name == {Of.UPLOAD: "owner", Of.OFFER: "stranger", Of.REQUEST: "owner"}[of] else None
+            )
         found: Level | None = getattr(self, {Of.BACKUP: "machine"}.get(of, of.name.lower()))
         return found
 
@@ -159,6 +169,8 @@ def addresses(running: Machine, ann: User, ben: User, team: Team) -> dict[str, s
     share = Share.objects.create(machine=running, user=User.objects.create_user("carl"), level=OPERATE)
     offer = Offer.objects.create(machine=running, to=ben, by=ann)
     invitation = Invitation.objects.create(token_hash="00", email="x@example.org", expires_at=timezone.now())
+    request = machine_ask(by=ann, wish=wish("asked"), reason="a course", until=None)
+    quota_of_person(user=ann, limits=Limits(machines=50))
     parts_of_addresses: dict[str, Any] = {
         "machine_id": running.pk, "image_id": image.pk, "upload_id": upload.pk, "download_id": download.pk,
         "wish": "pause", "snapshot_id": snapshot.pk, "disk_id": running.disks.get().pk, "nic_id": nic.pk,
@@ -166,6 +178,8 @@ def addresses(running: Machine, ann: User, ben: User, team: Team) -> dict[str, s
         "share_id": share.pk, "offer_id": offer.pk, "team_id": team.pk, "network_id": nic.network_id,
         "host_id": running.host_id, "name": running.host.name, "user_id": ann.pk, "invitation_id": invitation.pk,
         "token": "wrong", "uidb36": "1", "key": "wrong", "session_id": 1, "pk": 1,
+        "request_id": request.pk, "flavour_id": Flavour.objects.values_list("pk", flat=True)[0], "whose": "every_person",
+        "quota_id": Quota.objects.get().pk,
     }  # fmt: skip
     return dict(_reversed(get_resolver(), parts_of_addresses))
 
@@ -209,6 +223,7 @@ def everything() -> list[dict[str, Any]]:
     tables: tuple[type[models.Model], ...] = (
         Machine, Disk, Nic, Snapshot, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
         Network, Uplink, PublishedPort, Share, Offer, Team, Membership, Download, Invitation,
+        Request, Event, Rules, Quota, Grant, NetworkToAskFor, Flavour,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [
@@ -353,7 +368,7 @@ def test_a_method_that_an_address_is_not_for_is_refused(
     hers, the_administrators = signed_in(ann), signed_in(boss)
     before = everything()
     for name, right in RIGHTS.items():
-        browser = hers if right.of in (Of.UPLOAD, Of.MACHINE) else the_administrators
+        browser = hers if right.of in (Of.UPLOAD, Of.MACHINE, Of.REQUEST) else the_administrators
         if name == "home" or right.of is Of.OFFER:  # a redirect, whatever the method; Ben's
             continue
         if name == "account_login":  # who is signed in already is sent on, whatever the method

@@ -19,6 +19,8 @@ from portal.machines.copy_forms import CloneForm, MoveDiskForm, PublishForm
 from portal.machines.models import Machine
 from portal.machines.template_selectors import linked_clones_of
 from portal.machines.views.acting import act, machine_page, user_of
+from portal.quotas.account import account_of
+from portal.quotas.bars import NEW_MACHINE, bars_of
 from portal.refusal import Refused
 from workers.contract.disks import DiskKind
 
@@ -86,6 +88,8 @@ def _page(request: HttpRequest, machine: Machine, **forms: Any) -> HttpResponse:
     disks = list(machine.disks.select_related("base__template").order_by("position"))
     context = {
         "disks": disks,
+        "bars": bars_of(account_of(machine), fields=NEW_MACHINE),
+        "disk_bytes": sum(disk.size_bytes for disk in disks),
         "has_fixed": any(disk.kind == DiskKind.FIXED for disk in disks),
         "pools": room.usable_pools(machine.host),
         "clones": linked_clones_of(machine, user_of(request)),

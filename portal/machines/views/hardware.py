@@ -29,6 +29,9 @@ from portal.machines.models import Machine
 from portal.machines.views.acting import act, machine_page, user_of
 from portal.machines.views.firmware import firmware_card
 from portal.networks.selectors import networks_offered
+from portal.quotas.account import account_of
+from portal.quotas.amounts import Field
+from portal.quotas.bars import bars_of
 from portal.refusal import Refused
 from workers.contract.spec import GIB, BootFrom, DiskBus, DiskKind, NicModel
 
@@ -145,6 +148,7 @@ def hardware_page(request: HttpRequest, machine: Machine, **filled_in: Any) -> H
         "lacks": host_lacks(machine),
         "firmware": firmware_card(machine),
         "disks": disks,
+        "bars": bars_of(account_of(machine), fields=(Field.CPUS, Field.MEMORY_MIB, Field.DISK_BYTES)),
         "pools": room.usable_pools(machine.host),
         "networks": networks_offered(),
         "size_form": size_form(machine),

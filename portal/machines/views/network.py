@@ -33,6 +33,9 @@ from portal.machines.reaching import cards_of
 from portal.machines.rule_words import sentence
 from portal.machines.views.acting import act, machine_page, user_of
 from portal.networks import ports
+from portal.quotas.account import account_of
+from portal.quotas.amounts import Field
+from portal.quotas.bars import bars_of
 from portal.refusal import Refused
 
 
@@ -134,6 +137,7 @@ def _page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpRespo
     range_of_ports: range = settings.PUBLISHED_PORTS
     context = {
         "cards": cards,
+        "bars": bars_of(account_of(machine), fields=(Field.PUBLISHED_PORTS,)),
         "publishing": [card for card in cards if card.takes_ports],
         "services": SERVICES,
         "protocols": PROTOCOLS,

@@ -21,7 +21,6 @@ from portal.images.models import Image
 from portal.images.selectors import discs_ready, disks_ready, driver_disc
 from portal.machines import selectors, services
 from portal.machines.drives import drives_of
-from portal.machines.flavours import FLAVOURS
 from portal.machines.forms import AUTOSTARTS, NewMachineForm
 from portal.machines.guest import guest_of
 from portal.machines.guest_forms import SeedForm
@@ -30,7 +29,15 @@ from portal.machines.reaching import cards_of, ssh_line
 from portal.machines.seeds import last_used
 from portal.machines.views.acting import machine_page, user_of
 from portal.machines.views.firmware import firmware_card
+from portal.quotas.account import Account
+from portal.quotas.amounts import Amounts
+from portal.quotas.bars import NEW_MACHINE, bars_of
+from portal.quotas.checking import obstacles
+from portal.quotas.hold import ToBeAskedFor
 from portal.refusal import Refused
+from portal.requests.forms import AskForm
+from portal.requests.services import machine_ask
+from portal.requests.wishes import NewMachine
 from portal.rights.offers import offers_to
 from workers.contract.messages import Observed
 from workers.contract.spec import GIB
@@ -69,20 +76,30 @@ def machine_list(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def machine_new(request: HttpRequest) -> HttpResponse:
-    """The form of a new machine, and its making."""
+    """The form of a new machine, and its making; or asking for it, where it is not to be had at once."""
     user = user_of(request)
     form = NewMachineForm(request.POST or None, by=user)
+    ask_form = AskForm(request.POST or None)
+    why, account = list[str](), Account(user.pk)
     seed_form = SeedForm(request.POST or None, initial=last_used(user))
     wish = seed_form.completed(form.wish()) if request.method == "POST" and form.is_valid() else None
     if wish is not None:
+        account = Account(user.pk, form.home.pk if form.home else None)
+        takes = NewMachine.of(wish).takes
+        why = obstacles(account, user, takes, networks=[wish.network.pk], flavours=form.flavours)
         try:
-            operation = services.machine_create(owner=user, requested_by=user, wish=wish, team=form.home)
+            if not why:
+                operation = services.machine_create(owner=user, requested_by=user, wish=wish, team=form.home)
+                if form.is_small_for_windows():
+                    messages.warning(request, _SMALL_FOR_WINDOWS)
+                return redirect("machines:detail", machine_id=cast(UUID, operation.machine_id))
+            if ask_form.is_valid():
+                asked = machine_ask(by=user, team=form.home, wish=wish, **ask_form.cleaned_data)
+                return redirect("requests:detail", request_id=asked.pk)
+        except ToBeAskedFor as refusal:  # somebody was quicker with what was left
+            why = [refusal.message]
         except Refused as refusal:
             form.add_refusal(refusal)
-        else:
-            if form.is_small_for_windows():
-                messages.warning(request, _SMALL_FOR_WINDOWS)
-            return redirect("machines:detail", machine_id=cast(UUID, operation.machine_id))
     if request.method == "POST":
         seed_form.say_again()
     disk_images = list(disks_ready())
@@ -95,8 +112,11 @@ def machine_new(request: HttpRequest) -> HttpResponse:
         "seed_form": seed_form,
         "sizes": [
             (each, not room or (each.cpus <= most_cpus and each.memory_mib <= most_memory_mib))
-            for each in FLAVOURS
+            for each in form.flavours
         ],
+        "why": why,
+        "ask_form": ask_form,
+        "bars": bars_of(account, NewMachine.of(wish).takes if wish else Amounts(), NEW_MACHINE),
         "images": form.discs.values(),
         "presets": PRESETS.values(),
         "advanced": form.advanced(),

@@ -16,6 +16,9 @@ from portal.machines import selectors, snapshots
 from portal.machines.models import Machine, Snapshot
 from portal.machines.snapshot_forms import SnapshotForm
 from portal.machines.views.acting import act, machine_page, user_of
+from portal.quotas.account import account_of
+from portal.quotas.amounts import Field
+from portal.quotas.bars import bars_of
 from portal.refusal import Refused
 from workers.contract.messages import Observed
 from workers.contract.spec import DiskKind
@@ -40,6 +43,7 @@ def snapshot_list(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     runs = machine.observed in (Observed.RUNNING, Observed.PAUSED)
     context = {
         "form": form,
+        "bars": bars_of(account_of(machine), fields=(Field.SNAPSHOTS,)),
         "tree": snapshots.tree_of(machine),
         "runs": runs,
         "has_fixed_disk": machine.disks.filter(kind=DiskKind.FIXED).exists(),

@@ -1,0 +1,1 @@
+"""The sizes that are offered for new machines; administrators decide which."""

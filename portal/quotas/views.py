@@ -1,0 +1,98 @@
+"""The administrator's page of quotas. No rules here: parse, call a service or a selector, answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from portal.accounts.models import User
+from portal.quotas import selectors, services
+from portal.quotas.account import Account
+from portal.quotas.bars import bars_of
+from portal.quotas.forms import LimitsForm
+from portal.quotas.limits import base_limits, limits_of
+from portal.quotas.models import Quota, Whose
+from portal.refusal import Refused
+from portal.teams.models import Team
+
+
+@require_safe
+def quota_list(request: HttpRequest) -> HttpResponse:
+    """The quotas of all, and each person's and team's with what they have."""
+    query = request.GET.get("q", "").replace("\x00", "").strip()[:100]
+    context = {
+        "people": selectors.people_listed(query),
+        "teams": selectors.teams_listed(query),
+        "query": query,
+        "tab": "quotas",
+    }
+    return render(request, "settings/quotas.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def quota_of_all(request: HttpRequest, whose: str) -> HttpResponse:
+    """What counts for every person, or every team, without a quota of their own."""
+    kind = Whose(whose)
+    form = LimitsForm(request.POST or None, limits=base_limits(kind))
+    if request.method == "POST" and form.is_valid():
+        services.quota_of_all(whose=kind, limits=form.limits())
+        return _set(request)
+    name = _("Every person") if kind is Whose.EVERY_PERSON else _("Every team")
+    return _page(request, form, name)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def quota_of_person(request: HttpRequest, user_id: int) -> HttpResponse:
+    """One person's quota."""
+    person = get_object_or_404(User, pk=user_id)
+    account = Account(person.pk)
+    form = LimitsForm(request.POST or None, limits=limits_of(account, granted=False))
+    if request.method == "POST" and form.is_valid():
+        services.quota_of_person(user=person, limits=form.limits())
+        return _set(request)
+    return _page(request, form, str(person), account, Quota.objects.filter(user=person).first())
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def quota_of_team(request: HttpRequest, team_id: int) -> HttpResponse:
+    """One team's quota."""
+    team = get_object_or_404(Team, pk=team_id)
+    account = Account(0, team.pk)
+    form = LimitsForm(request.POST or None, limits=limits_of(account, granted=False))
+    if request.method == "POST" and form.is_valid():
+        services.quota_of_team(team=team, limits=form.limits())
+        return _set(request)
+    return _page(request, form, str(team), account, Quota.objects.filter(team=team).first())
+
+
+@require_POST
+def quota_remove(request: HttpRequest, quota_id: int) -> HttpResponse:
+    """That of all others counts again."""
+    try:
+        services.quota_remove(quota=get_object_or_404(Quota, pk=quota_id))
+    except Refused as refusal:
+        messages.error(request, refusal.message)
+    return redirect("quotas:list")
+
+
+def _set(request: HttpRequest) -> HttpResponse:
+    messages.success(request, _("The quota counts from now on. Nothing that is there already is taken away."))
+    return redirect("quotas:list")
+
+
+def _page(
+    request: HttpRequest,
+    form: LimitsForm,
+    name: str,
+    account: Account | None = None,
+    own: Quota | None = None,
+) -> HttpResponse:
+    context: dict[str, Any] = {
+        "form": form, "name": name, "own": own, "tab": "quotas", "bars": bars_of(account) if account else [],
+    }  # fmt: skip
+    return render(request, "settings/quota.html", context, status=422 if form.errors else 200)

@@ -1,0 +1,38 @@
+"""The administrator's page of the rules of asking."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from portal.networks.models import Network
+from portal.quotas.models import NetworkToAskFor
+from portal.quotas.services import networks_to_ask_for
+from portal.requests.forms import RulesForm
+from portal.requests.rules import rules_now, rules_set
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def rules(request: HttpRequest) -> HttpResponse:
+    """After how long requests expire, who decides about their own, and which networks have to be asked for."""
+    now = rules_now()
+    marked = list(NetworkToAskFor.objects.values_list("network", flat=True))
+    form = RulesForm(
+        request.POST or None, initial={"days": now.days, "approve_own": now.approve_own, "networks": marked}
+    )
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        rules_set(approve_own=data["approve_own"], days=data["days"])
+        networks_to_ask_for(networks=[each.pk for each in data["networks"]])
+        messages.success(request, _("The rules count from now on."))
+        return redirect("rules")
+    chosen = {str(each) for each in form["networks"].value() or []}
+    context = {
+        "form": form,
+        "networks": [(each, str(each.pk) in chosen) for each in Network.objects.order_by("name")],
+        "tab": "rules",
+    }
+    return render(request, "settings/rules.html", context, status=422 if form.errors else 200)

@@ -1,0 +1,134 @@
+"""The bars of a quota and the pages of asking, on a desk and on a phone; the bars count on as a form is filled in.
+
+With OFFSHOOT_SCREENSHOTS=<folder> each page is kept there as a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from portal.accounts.models import User
+from portal.flavours.models import Flavour
+from portal.quotas.amounts import Limits
+from portal.quotas.services import quota_of_person
+from portal.requests.deciding import request_ask_back
+from portal.requests.services import machine_ask, quota_ask
+from portal.requests.wishes import LargerQuota
+from portal.teams.models import Membership, Team
+from tests.browser.chromium import DESKTOP, PHONE, Witness, accessibility_faults, is_wider_than_its_window
+from tests.web import people
+from tests.web.people import signed_in
+from tests.web.site import Site
+from tests.web.test_network_looks import _keep, served, window
+from workers.contract.spec import GIB
+
+__all__ = ["served"]
+
+
+@pytest.fixture
+def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
+    """Ann has two of three machines and has asked for more; the address of each page, by who looks."""
+    people.host_heard("rack-1")
+    machine = people.done(people.machine_of(ann, "web-server"))
+    people.done(people.machine_of(ann, "database"))
+    limits = Limits(
+        machines=3, running=3, cpus=4, memory_mib=4096, disk_bytes=60 * GIB, snapshots=5, published_ports=4
+    )
+    quota_of_person(user=ann, limits=limits)
+    Membership.objects.create(team=Team.objects.create(name="bioinformatics"), user=ann)
+    Flavour.objects.filter(key="large").update(needs_approval=True)
+    amy = User.objects.create_user("amy", password=people.PASSWORD, approves=True)
+    big = people.wish("gpu-training", cpus=8, memory_mib=16384, disk_bytes=200 * GIB)
+    first = machine_ask(by=ann, wish=big, reason="We train a model for the course of Mondays.", until=None)
+    request_ask_back(request=first, by=amy, question="For how many people?")
+    second = machine_ask(by=ann, wish=people.wish("render", cpus=4), reason="Rendering a film.", until=None)
+    quota_ask(by=ben, wanted=LargerQuota(machines=40), reason="A class of thirty.")
+    own = f"/machines/{machine.pk}"
+    return {
+        "ann": {
+            "new-machine": "/machines/new/", "hardware": f"{own}/hardware/", "snapshots": f"{own}/snapshots/",
+            "ports": f"{own}/network/", "copies": f"{own}/copies/", "requests": "/requests/",
+            "ask-quota": "/requests/quota/", "request-own": f"/requests/{first.pk}/",
+        },
+        "boss": {
+            "requests-waiting": "/requests/", "request": f"/requests/{second.pk}/", "quotas": "/settings/quotas/",
+            "quota": f"/settings/quotas/people/{ann.pk}/", "sizes": "/settings/sizes/",
+            "size": "/settings/sizes/new/", "rules": "/settings/rules/",
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture
+def sessions(boss: User, ann: User) -> dict[str, str]:
+    return {user.get_username(): signed_in(user).cookies["sessionid"].value for user in (boss, ann)}
+
+
+@pytest.fixture
+def chrome(addresses: dict[str, dict[str, str]], sessions: dict[str, str]) -> Iterator[Browser]:
+    """Started after all rows are there: with its event loop in this thread Django makes none."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"],
+            chromium_sandbox=False,
+        )
+        yield browser
+        browser.close()
+
+
+def test_the_pages_of_asking_fit_their_window_and_the_bars_count_on_with_the_form(
+    site: Site, addresses: dict[str, dict[str, str]], sessions: dict[str, str], chrome: Browser
+) -> None:
+    for size in (DESKTOP, PHONE):
+        for user, pages in addresses.items():
+            context = window(chrome, site, sessions[user], size)
+            page = context.new_page()
+            witness = Witness(page)
+            for name, address in pages.items():
+                page.goto(address)
+                expect(page.get_by_role("heading", level=1)).to_be_visible()
+                _keep(page, name + ("-phone" if size == PHONE else ""))
+                assert not is_wider_than_its_window(page), name
+                assert accessibility_faults(page) == [], name
+            if user == "ann" and size == DESKTOP:
+                fills_in_the_wizard(page)
+            assert witness.complaints == []
+            context.close()
+
+
+def fills_in_the_wizard(page: Page) -> None:
+    """Ann chooses, and sees what there would be."""
+    page.goto("/machines/new/")
+    cpus = page.locator("[data-field=cpus]")
+    ask = page.get_by_label("What do you need it for?")
+    expect(page.locator("[data-field=machines]")).to_contain_text("2 of 3, afterwards 3")
+    expect(cpus).to_contain_text("2 of 4, afterwards 3")
+    expect(ask).to_be_hidden()
+    page.locator(".tile").filter(has_text="Custom").click()
+    page.get_by_label("Processors").fill("3")
+    expect(cpus).to_contain_text("afterwards 5")
+    expect(ask).to_be_visible()
+    expect(page.get_by_role("button", name="Ask for it")).to_be_visible()
+    page.get_by_label("Processors").fill("2")
+    expect(ask).to_be_hidden()
+    expect(page.get_by_role("button", name="Create")).to_be_visible()
+    page.get_by_label("Memory (GB)").fill("2.25")  # into no size that is free
+    expect(ask).to_be_visible()
+    page.locator(".tile").filter(has_text="Large").click()
+    page.get_by_label("Name").fill("large-one")
+    ask.fill("A course.")
+    page.get_by_label("Until when").fill("2030-01-31")
+    _keep(page, "wizard-asks")
+    page.get_by_role("button", name="Ask for it").click()
+    expect(page.get_by_text("waits for a decision")).to_be_visible()
+    page.goto("/machines/")
+    page.get_by_role("link", name="web-server").first.click()
+    page.get_by_role("link", name="Hardware").click()
+    page.get_by_label("Processors").fill("4")
+    expect(page.locator("[data-field=cpus]")).to_contain_text("2 of 4, afterwards 5")
+    page.get_by_label("Size (GB)", exact=True).fill("50")
+    expect(page.locator("[data-field=cpus]")).not_to_contain_text("afterwards 5")
+    expect(page.locator("[data-field=disk_bytes]")).to_contain_text("20 GB of 60 GB, afterwards 70 GB")
