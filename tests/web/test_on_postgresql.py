@@ -30,6 +30,7 @@ FILES = (
     "test_published_ports.py",
     "test_reports.py",
     "test_screens.py",
+    "test_teams.py",
     "test_uplinks.py",
     "test_uploads.py",
 )
