@@ -33,6 +33,7 @@ FILES = (
     "test_reports.py",
     "test_requests.py",
     "test_screens.py",
+    "test_teams.py",
     "test_uplinks.py",
     "test_uploads.py",
 )

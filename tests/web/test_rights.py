@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import socket
 import time
@@ -294,6 +295,15 @@ def test_every_websocket_has_its_row_and_every_row_a_websocket() -> None:
     assert sorted(route.name for route in websocket_routes) == sorted(SOCKETS)
 
 
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Nobody reads what is logged of two thousand requests."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("who", ["nobody", *PEOPLE])
 def test_every_address_receives_each_person_as_the_table_says(
     addresses: dict[str, str], running: Machine, team: Team, who: str
