@@ -482,7 +482,7 @@ def test_every_topic_and_the_console_receive_each_person_as_the_table_says(
         for name, (person, user) in cast.items():
             host_heard(gateway=f"unix:{site.gateway_socket}")  # a host that is silent for long has no console
             with Browser(site, user) as browser:
-                assert heard_by(browser, machine) == topics_of(person), name
+                assert heard_by(browser, machine, user) == topics_of(person), name
                 Picture.objects.all().delete()
                 may_ask = person.machine is not None and person.machine >= TOPICS["screens"].looking
                 assert screens_ask(user, [machine.pk]) == may_ask, name
@@ -508,7 +508,7 @@ def topics_of(person: Person) -> set[str]:
     return found - (set() if person.machine is not None else {"machines"})  # their list has no such machine
 
 
-def heard_by(browser: Browser, machine: Machine) -> set[str]:
+def heard_by(browser: Browser, machine: Machine, user: User) -> set[str]:
     """What a page is told that watches everything, when everything changes. Messages keep their order."""
     found = set[str]()
     with browser.socket("/ws/live/") as live:
@@ -524,6 +524,7 @@ def heard_by(browser: Browser, machine: Machine) -> set[str]:
         publish.machine_changed(machine.pk)
         publish.fleet_changed()
         publish.networks_changed()
+        publish.requests_changed(user.pk)
         time.sleep(0.1)  # what is told together has no order
         publish.library_changed()
         while "library" not in found:
