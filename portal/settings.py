@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import django
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -22,6 +23,7 @@ PORTAL_DIR = STATE_DIR / "portal"
 LIBRARY_DIR = PORTAL_DIR / "library"
 UPLOAD_DIR = PORTAL_DIR / "uploads"
 EXPORT_DIR = PORTAL_DIR / "exports"
+AUDIT_ANCHOR = PORTAL_DIR / "activity.json"
 
 _secrets = load_or_create(PORTAL_DIR / "secrets.json")
 SECRET_KEY = _secrets.django_key
@@ -43,6 +45,7 @@ WEBSOCKET_ORIGINS = [ORIGIN, *(f"{_origin.scheme}://{name}{_port}" for name in A
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _over_tls else None
 
 INSTALLED_APPS = [
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -63,6 +66,9 @@ INSTALLED_APPS = [
     "portal.backups",
     "portal.exports",
     "portal.activity",
+    "portal.audit",
+    "portal.notices",
+    "portal.hooks",
     "portal.console",
     "portal.live",
 ]
@@ -78,6 +84,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "portal.audit.middleware.origin_of_requests",
+    "portal.impersonation.middleware.impersonation",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
     "portal.one_thread.in_one_thread",
@@ -93,7 +101,10 @@ TEMPLATES = [
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",
-                    ["django.template.loaders.filesystem.Loader"],
+                    [
+                        "django.template.loaders.filesystem.Loader",
+                        "django.template.loaders.app_directories.Loader",  # the admin's
+                    ],
                 )
             ],
             "context_processors": [
@@ -101,6 +112,8 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "portal.fleet.context.navigation",
+                "portal.notices.context.bell",
+                "portal.impersonation.context.banner",
             ],
             "builtins": ["portal.live.templatetags.page"],
         },
@@ -261,7 +274,7 @@ def _mirror(raw: str) -> str:
 
 def _build() -> str:
     """A digest of everything static: part of its address, so that browsers may keep each file for ever."""
-    digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes())
+    digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes() + django.__version__.encode())
     for path in sorted((BASE_DIR / "static").rglob("*")):
         if path.is_file():
             digest.update(path.name.encode() + path.read_bytes())
@@ -294,6 +307,8 @@ HOST_SILENT_SECONDS = 10
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
 LARGEST_BODY_BYTES = UPLOAD_CHUNK_BYTES + 64 * 1024
 MIRROR = _mirror(os.environ.get("OFFSHOOT_MIRROR", ""))
+# Web hooks may lead to this very host, or to addresses of its own cable, only where an administrator of the host says so.
+LOCAL_HOOKS = os.environ.get("OFFSHOOT_LOCAL_HOOKS", "") == "yes"
 UPLOAD_LARGEST_BYTES = _gib("OFFSHOOT_UPLOAD_LARGEST_GIB", "64")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 

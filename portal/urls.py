@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from portal.health import health
+from portal.tables.rows import site
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="machines:list"), name="home"),
@@ -17,6 +18,11 @@ urlpatterns = [
     path("backups/", include("portal.backups.urls")),
     path("exports/", include("portal.exports.urls")),
     path("console/", include("portal.console.urls")),
+    path("activity/", include("portal.audit.urls")),
+    path("notices/", include("portal.notices.urls")),
+    path("hooks/", include("portal.hooks.urls")),
+    path("", include("portal.impersonation.urls")),
+    path("admin/", site.urls),
 ]
 handler403 = "portal.accounts.views.forbidden"
 handler404 = "portal.accounts.views.not_found"

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import LoginView, LogoutView, PasswordChangeView
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import get_template
@@ -15,6 +16,8 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext as _
 
 from portal.accounts.forms import SignInForm
+from portal.audit.actions import Action, ObjectKind
+from portal.audit.services import record
 from portal.live import publish
 
 
@@ -49,7 +52,10 @@ class ChangePassword(PasswordChangeView):
         messages.success(
             self.request, _("Your password was changed. Everywhere else you are signed out now.")
         )
-        return super().form_valid(form)
+        with transaction.atomic():
+            user = form.user
+            record(Action.PASSWORD_CHANGED, by=user, about=(ObjectKind.PERSON, user.pk, user.get_username()))
+            return super().form_valid(form)
 
 
 @login_not_required

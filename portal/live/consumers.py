@@ -12,7 +12,15 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from portal.accounts.models import User
 from portal.live.sessions import session_is_valid
-from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
+from portal.live.topics import (
+    LIBRARY,
+    NETWORKS,
+    STAFF,
+    machine_group,
+    owner_group,
+    person_group,
+    session_group,
+)
 from portal.machines.selectors import machines_for
 from portal.screens.services import screens_ask
 from workers.contract.screens import MOST_SCREENS
@@ -122,7 +130,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
     async def _group_of(self, topic: str) -> str | None:
         if topic == "machines":
             return STAFF if self.user.is_administrator else owner_group(self.user.pk)
-        if topic == "fleet":
+        if topic == "notices":
+            return person_group(self.user.pk)
+        if topic in ("fleet", "hooks"):
             return STAFF if self.user.is_administrator else None
         if topic == "library":
             return LIBRARY

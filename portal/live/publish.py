@@ -14,7 +14,15 @@ import structlog
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-from portal.live.topics import LIBRARY, NETWORKS, STAFF, machine_group, owner_group, session_group
+from portal.live.topics import (
+    LIBRARY,
+    NETWORKS,
+    STAFF,
+    machine_group,
+    owner_group,
+    person_group,
+    session_group,
+)
 from portal.machines.models import Machine
 
 _LONGEST_SECONDS = 1.0
@@ -52,6 +60,16 @@ def library_changed() -> None:
 def networks_changed() -> None:
     """A network came, went, or is another one; or a host is connected to it otherwise."""
     _tell({NETWORKS: "networks"})
+
+
+def notices_changed(user_id: int) -> None:
+    """A person has a new notice, or has read some."""
+    _tell({person_group(user_id): "notices"})
+
+
+def hooks_changed() -> None:
+    """Something was sent to a web hook, or was not taken."""
+    _tell({STAFF: "hooks"})
 
 
 def session_ended(session_key: str) -> None:

@@ -10,6 +10,11 @@ LIBRARY = "library"
 NETWORKS = "networks"
 
 
+def person_group(user_id: int) -> str:
+    """Every page of one person: its bell."""
+    return f"person.{user_id}"
+
+
 def machine_group(machine_id: UUID) -> str:
     """Whoever looks at one machine."""
     return f"machine.{machine_id.hex}"

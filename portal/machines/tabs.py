@@ -30,4 +30,5 @@ TABS = (
     Tab("snapshots", _("Snapshots"), "camera"),
     Tab("copies", _("Disks and copies"), "layers"),
     Tab("backups", _("Backups"), "archive"),
+    Tab("activity", _("Activity"), "clock-history"),
 )
