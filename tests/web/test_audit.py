@@ -276,6 +276,9 @@ def test_whoever_knows_how_but_not_the_key_cannot_make_the_chain_fit(
         f"UPDATE audit_head SET count = 4, hash = '{last}', seal = '{seal}'",  # noqa: S608
     )
     assert "not written by this site" in checking.verify().problem
+    record(Action.IMAGE_ADDED)  # and the site does not put its own seal on that
+    chain.extend()
+    assert "is not this site's" in checking.verify().problem
 
 
 def test_lines_that_were_removed_show_though_others_came_after(chained: list[Entry], ann: User) -> None:
