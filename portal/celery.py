@@ -6,6 +6,7 @@ import os
 
 import django
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import setup_logging
 from kombu import Queue
 
@@ -63,6 +64,24 @@ app.conf.update(
         },
         "expire requests": {"task": "portal.expire_requests", "schedule": 60.0, "options": {"expires": 60}},
         "clear old exports": {"task": "portal.clear_exports", "schedule": 600.0, "options": {"expires": 600}},
+        "send letters": {"task": "portal.send_letters", "schedule": 5.0, "options": {"expires": 5}},
+        "tell web hooks": {"task": "portal.tell_hooks", "schedule": 5.0, "options": {"expires": 5}},
+        "chain the activity": {"task": "portal.chain_activity", "schedule": 30.0, "options": {"expires": 30}},
+        "check the activity": {
+            "task": "portal.check_activity",
+            "schedule": crontab(minute=40, hour=3),
+            "options": {"expires": 3600},
+        },
+        "clear old notices": {
+            "task": "portal.clear_notices",
+            "schedule": 3600.0,
+            "options": {"expires": 600},
+        },
+        "clear old deliveries": {
+            "task": "portal.clear_hooks",
+            "schedule": 3600.0,
+            "options": {"expires": 600},
+        },
         "clear what is over": {
             "task": "portal.clear_expired",
             "schedule": 600.0,
@@ -80,6 +99,9 @@ app.autodiscover_tasks(
         "portal.figures",
         "portal.screens",
         "portal.requests",
+        "portal.audit",
+        "portal.notices",
+        "portal.hooks",
     ]
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import allauth
+import django
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -23,6 +24,7 @@ PORTAL_DIR = STATE_DIR / "portal"
 LIBRARY_DIR = PORTAL_DIR / "library"
 UPLOAD_DIR = PORTAL_DIR / "uploads"
 EXPORT_DIR = PORTAL_DIR / "exports"
+AUDIT_ANCHOR = PORTAL_DIR / "activity.json"
 
 _secrets = load_or_create(PORTAL_DIR / "secrets.json")
 SECRET_KEY = _secrets.django_key
@@ -52,6 +54,7 @@ WEBSOCKET_ORIGINS = [ORIGIN, *(f"{_origin.scheme}://{name}{_port}" for name in A
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _over_tls else None
 
 INSTALLED_APPS = [
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -78,6 +81,9 @@ INSTALLED_APPS = [
     "portal.backups",
     "portal.exports",
     "portal.activity",
+    "portal.audit",
+    "portal.notices",
+    "portal.hooks",
     "portal.console",
     "portal.live",
     "portal.requests",
@@ -95,6 +101,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "portal.rights.gate.Gate",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "portal.audit.middleware.origin_of_requests",
+    "portal.impersonation.middleware.impersonation",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.accounts.middleware.CountsOutOfReach",
@@ -111,7 +119,10 @@ TEMPLATES = [
             "loaders": [
                 (
                     "django.template.loaders.cached.Loader",
-                    ["django.template.loaders.filesystem.Loader"],
+                    [
+                        "django.template.loaders.filesystem.Loader",
+                        "django.template.loaders.app_directories.Loader",  # the admin's
+                    ],
                 )
             ],
             "context_processors": [
@@ -121,6 +132,8 @@ TEMPLATES = [
                 "portal.fleet.context.navigation",
                 "portal.accounts.context.possible",
                 "portal.requests.context.navigation",
+                "portal.notices.context.bell",
+                "portal.impersonation.context.banner",
             ],
             "builtins": ["portal.live.templatetags.page"],
         },
@@ -325,7 +338,8 @@ def _mirror(raw: str) -> str:
 
 def _build() -> str:
     """A digest of everything static: part of its address, so that browsers may keep each file for ever."""
-    digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes() + allauth.__version__.encode())
+    versions = f"{allauth.__version__} {django.__version__}"
+    digest = hashlib.sha256((BASE_DIR / "package-lock.json").read_bytes() + versions.encode())
     for path in sorted((BASE_DIR / "static").rglob("*")):
         if path.is_file():
             digest.update(path.name.encode() + path.read_bytes())
@@ -358,6 +372,8 @@ HOST_SILENT_SECONDS = 10
 UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
 LARGEST_BODY_BYTES = UPLOAD_CHUNK_BYTES + 64 * 1024
 MIRROR = _mirror(os.environ.get("OFFSHOOT_MIRROR", ""))
+# Web hooks may lead to this very host, or to addresses of its own cable, only where an administrator of the host says so.
+LOCAL_HOOKS = os.environ.get("OFFSHOOT_LOCAL_HOOKS", "") == "yes"
 UPLOAD_LARGEST_BYTES = _gib("OFFSHOOT_UPLOAD_LARGEST_GIB", "64")
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 

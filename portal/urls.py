@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from portal.health import health
 from portal.requests.rules_views import rules
+from portal.tables.rows import site
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="machines:list"), name="home"),
@@ -24,6 +25,11 @@ urlpatterns = [
     path("settings/quotas/", include("portal.quotas.urls")),
     path("settings/sizes/", include("portal.flavours.urls")),
     path("settings/rules/", rules, name="rules"),
+    path("activity/", include("portal.audit.urls")),
+    path("notices/", include("portal.notices.urls")),
+    path("hooks/", include("portal.hooks.urls")),
+    path("", include("portal.impersonation.urls")),
+    path("admin/", site.urls),
 ]
 handler403 = "portal.accounts.views.errors.forbidden"
 handler404 = "portal.accounts.views.errors.not_found"

@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.accounts import mail, registration, sessions
 from portal.accounts.models import User
+from portal.audit.signing_in import turned_away
 
 _NOTICES = {
     "password_changed": _("The password of your account was changed."),
@@ -55,6 +56,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Five tries a quarter of an hour for a name from an address; those that come after are not looked at."""
         if not ratelimit.consume(request, action="login_failed", key=self._tries(request, credentials)):
+            turned_away(request, str(credentials.get("username", "")))
             raise ImmediateHttpResponse(ratelimit.respond_429(request))
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:

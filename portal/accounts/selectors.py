@@ -7,6 +7,7 @@ from allauth.usersessions.models import UserSession
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from portal.accounts.models import Invitation, User
+from portal.rights.levels import Level
 
 
 def people_found(query: str) -> QuerySet[User]:
@@ -33,3 +34,12 @@ def sessions_of(user: User) -> list[UserSession]:
     """Where somebody is signed in, the newest first. Three queries each, and what is over is forgotten."""
     living: list[UserSession] = UserSession.objects.purge_and_list(user)
     return sorted(living, key=lambda each: each.created_at, reverse=True)
+
+
+def person_level(user: User, user_id: int) -> Level | None:
+    """What somebody may know of a person; None where nothing. At most one query."""
+    if user.pk == user_id:
+        return Level.OWN
+    if not user.is_auditor or not User.objects.filter(pk=user_id).exists():
+        return None
+    return Level.OWN if user.is_administrator else Level.SEE

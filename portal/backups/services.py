@@ -16,6 +16,8 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.audit.actions import Action
+from portal.audit.services import of_machine, record
 from portal.backups.models import Backup, BackupPlan, BackupState
 from portal.backups.timing import next_time
 from portal.fleet.models import Host
@@ -175,6 +177,8 @@ def plan_set(*, machine: Machine, wish: PlanWish, by: User) -> BackupPlan:
             },
         )
         transaction.on_commit(lambda: publish.machine_changed(row.pk))
+        told = {"is_on": wish.is_on, "every": wish.every, "place": wish.place, "keep": wish.keep}
+        record(Action.BACKUP_PLAN, by=by, about=of_machine(row), details=told)
     log.info("backup plan", machine=str(row.pk), by=by.pk, on=wish.is_on)
     return plan
 

@@ -14,6 +14,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from portal.accounts.models import User
+from portal.audit.actions import Action
+from portal.audit.origin import of_socket
+from portal.audit.services import of_machine, record
 from portal.console import services
 from portal.console.relay import open_screen
 from portal.console.view_only import NotUnderstood, OnlyLooking
@@ -34,6 +37,7 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
     upstream: ClientConnection | None = None
     looks: OnlyLooking | None = None
     """Between the browser and the host where the person may only look."""
+    _opened: Machine | None = None
     _tasks: tuple[asyncio.Task[None], ...] = ()
 
     async def connect(self) -> None:
@@ -64,6 +68,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
             await self.close(UNREACHABLE)
             return
         log.info("console opened", machine=str(self.machine_id), user=self.user.pk)
+        self._opened = machine
+        await self._note(Action.CONSOLE_OPENED)
         self._tasks = (asyncio.create_task(self._to_browser()), asyncio.create_task(self._recheck()))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -91,6 +97,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
             task.cancel()
         if self.upstream is not None:
             await self.upstream.close()
+        if self._opened is not None:
+            await self._note(Action.CONSOLE_CLOSED)
         if self.user.is_authenticated:
             for group in self._groups:
                 await self.channel_layer.group_discard(group, self.channel_name)
@@ -143,6 +151,11 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
             session_key=self.session_key,
             machine_id=self.machine_id,
         )
+
+    @database_sync_to_async  # type: ignore[untyped-decorator]
+    def _note(self, action: Action) -> None:
+        assert self._opened is not None  # noqa: S101  it was opened before it is noted
+        record(action, by=self.user, about=of_machine(self._opened), origin=of_socket(self.scope))
 
     @database_sync_to_async  # type: ignore[untyped-decorator]
     def _may(self) -> services.Console | None:

@@ -17,6 +17,8 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.audit.actions import Action
+from portal.audit.services import of_machine, record
 from portal.exports.models import Export, Format
 from portal.images import parts
 from portal.live import publish
@@ -67,11 +69,22 @@ def export_begin(*, machine: Machine, kind: str, by: User) -> Operation:
         return change(row, Kind.EXPORT, by, act=act, about=export.pk)
 
 
-def export_remove(*, export: Export) -> None:
+def export_remove(*, export: Export, by: User) -> None:
     """Remove a file before its time. Raises Refused while it is being made."""
     if not export.is_ready:
         raise Refused(_("The export is still being made. Cancel it instead."))
-    _remove(export)
+    with transaction.atomic():
+        record(
+            Action.EXPORT_REMOVED, by=by, about=of_machine(export.machine), details={"file": export.file_name}
+        )
+        _remove(export)
+
+
+def export_downloaded(*, export: Export, by: User) -> None:
+    """Somebody takes a copy of the machine away: noted once a download, not once a piece."""
+    record(
+        Action.EXPORT_DOWNLOADED, by=by, about=of_machine(export.machine), details={"file": export.file_name}
+    )
 
 
 def room_bytes() -> int:

@@ -43,11 +43,14 @@ def machine_export(request: HttpRequest, machine_id: UUID) -> HttpResponse:
 @require_safe
 def export_download(request: HttpRequest, machine_id: UUID, export_id: UUID) -> HttpResponseBase:
     """The file, or a range of it."""
-    export = selectors.export_of(machine_for(user_of(request), machine_id), export_id)
+    user = user_of(request)
+    export = selectors.export_of(machine_for(user, machine_id), export_id)
     try:
         response = file_response(request, export.path, size=export.size_bytes, etag=f'"{export.sha256}"')
     except FileNotFoundError as exc:
         raise Http404 from exc
+    if request.method == "GET" and request.headers.get("Range", "bytes=0-").startswith("bytes=0-"):
+        services.export_downloaded(export=export, by=user)
     disposition = content_disposition_header(as_attachment=True, filename=export.file_name)
     response["Content-Disposition"] = disposition or "attachment"
     return response
@@ -58,7 +61,7 @@ def export_remove(request: HttpRequest, machine_id: UUID, export_id: UUID) -> Ht
     """Remove it before its time."""
 
     def remove(*, machine: Machine, by: User) -> None:
-        services.export_remove(export=selectors.export_of(machine, export_id))
+        services.export_remove(export=selectors.export_of(machine, export_id), by=by)
 
     return act(request, machine_id, remove, page="copies")
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.audit.services import operation_ended
 from portal.fleet.models import Host
 from portal.fleet.selectors import hosts_alive
 from portal.images.models import Image, ImageState
@@ -89,9 +90,10 @@ def _is_due(image: Image) -> bool:
     if _host() is None:
         return False
     # Its host is gone. Whatever it says of it later, this one is over.
-    Operation.objects.filter(pk=newest.pk, state__in=OPEN_STATES).update(
-        state=OperationState.SUPERSEDED, finished_at=timezone.now()
-    )
+    over = Operation.objects.filter(pk=newest.pk, state__in=OPEN_STATES)
+    if over.update(state=OperationState.SUPERSEDED, finished_at=timezone.now()):
+        newest.state = OperationState.SUPERSEDED
+        operation_ended(newest)
     return True
 
 

@@ -24,11 +24,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
+from portal.audit.actions import Action, ObjectKind, Result
+from portal.audit.services import record
 from portal.images import fetching, iso9660, parts, recognise, services
 from portal.images.catalogue import Entry, entries, newest
 from portal.images.fetching import Broken
 from portal.images.models import Download, DownloadState, Image, ImageKind
 from portal.live import publish
+from portal.notices.services import tell
 from portal.refusal import Refused
 
 _AT_ONCE = 2
@@ -55,6 +58,7 @@ def download_begin(*, key: str, by: User) -> Download:
         with transaction.atomic():
             download = Download.objects.create(key=key, name=entry.name, requested_by=by)
             transaction.on_commit(publish.library_changed)
+            record(Action.DOWNLOAD_BEGUN, by=by, about=_of(download))
     except IntegrityError as exc:
         raise Refused(_("That is on its way already.")) from exc
     log.info("download begun", download=str(download.pk), key=key, by=by.pk)
@@ -63,18 +67,20 @@ def download_begin(*, key: str, by: User) -> Download:
 
 def download_pause(*, download: Download, by: User) -> None:
     """Stop for now; what has arrived is kept. Raises Refused."""
-    _move(download, DownloadState.PAUSED, since=(DownloadState.RUNNING,))
+    _move(download, DownloadState.PAUSED, since=(DownloadState.RUNNING,), by=by)
 
 
 def download_go_on(*, download: Download, by: User) -> None:
     """Go on where it stopped. Raises Refused."""
-    _move(download, DownloadState.RUNNING, since=(DownloadState.PAUSED, DownloadState.FAILED))
+    _move(download, DownloadState.RUNNING, since=(DownloadState.PAUSED, DownloadState.FAILED), by=by)
 
 
 def download_cancel(*, download: Download, by: User) -> None:
     """Drop it and all that has arrived. Raises Refused."""
     # The row first: who still writes to the file finds the row gone, and removes what it wrote.
-    Download.objects.filter(pk=download.pk).delete()
+    with transaction.atomic():
+        Download.objects.filter(pk=download.pk).delete()
+        record(Action.DOWNLOAD_CHANGED, by=by, about=_of(download), details={"what": "cancelled"})
     download.path.unlink(missing_ok=True)
     publish.library_changed()
 
@@ -226,9 +232,21 @@ def _shelve(download: Download, entry: Entry, file: FileIO) -> Image:
         version=entry.version,
         is_cloud=entry.is_cloud,
     )
-    Download.objects.filter(pk=download.pk).delete()
+    with transaction.atomic():
+        Download.objects.filter(pk=download.pk).delete()
+        _over(download, Result.DONE, "download_done")
     publish.library_changed()
     return image
+
+
+def _over(download: Download, result: Result, kind: str, *, why: str = "") -> None:
+    by = download.requested_by
+    record(Action.DOWNLOAD_ENDED, by=by, about=_of(download), result=result, details={"why": why})
+    tell([by] if by else [], kind, link="/discs/", name=download.name, why=why)
+
+
+def _of(download: Download) -> tuple[ObjectKind, object, str]:
+    return (ObjectKind.IMAGE, download.pk, download.name)
 
 
 def _forget_content(download: Download, file: FileIO) -> None:
@@ -262,16 +280,20 @@ def _broke(download: Download, detail: str) -> None:
 
 def _end(download: Download, problem: str) -> None:
     running = Download.objects.filter(pk=download.pk, state=DownloadState.RUNNING)
-    running.update(state=DownloadState.FAILED, problem=problem, breaks=0, touched_at=timezone.now())
+    with transaction.atomic():
+        if running.update(state=DownloadState.FAILED, problem=problem, breaks=0, touched_at=timezone.now()):
+            _over(download, Result.FAILED, "download_failed", why=problem)
     publish.library_changed()
 
 
-def _move(download: Download, state: DownloadState, *, since: tuple[DownloadState, ...]) -> None:
-    moved = Download.objects.filter(pk=download.pk, state__in=since).update(
-        state=state, problem="", breaks=0, touched_at=timezone.now()
-    )
-    if not moved:
-        raise Refused(_("It is not so far, or over already."))
+def _move(download: Download, state: DownloadState, *, since: tuple[DownloadState, ...], by: User) -> None:
+    with transaction.atomic():
+        moved = Download.objects.filter(pk=download.pk, state__in=since).update(
+            state=state, problem="", breaks=0, touched_at=timezone.now()
+        )
+        if not moved:
+            raise Refused(_("It is not so far, or over already."))
+        record(Action.DOWNLOAD_CHANGED, by=by, about=_of(download), details={"what": state.value})
     publish.library_changed()
 
 

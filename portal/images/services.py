@@ -23,6 +23,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
+from portal.audit.actions import Action, ObjectKind, Result
+from portal.audit.services import record
 from portal.fleet.models import Host
 from portal.images import checking, iso9660, parts, recognise, selectors
 from portal.images.models import Image, ImageKind, ImageState, Upload
@@ -104,6 +106,14 @@ def upload_append(*, owner: User, upload_id: UUID, offset: int, body: parts.Read
             raise
         except (iso9660.NotAnIso, recognise.NotAnImage) as refusal:
             log.info("upload refused", upload=str(upload_id), name=upload.name, why=refusal.message)
+            about = (ObjectKind.IMAGE, upload_id, upload.name)
+            record(
+                Action.UPLOAD_REFUSED,
+                by=owner,
+                about=about,
+                result=Result.REFUSED,
+                details={"why": refusal.message},
+            )
             _remove(upload)
             raise
         except OSError as exc:
@@ -198,6 +208,7 @@ def image_delete(*, image: Image, by: User) -> None:
     image_id, path = image.pk, image.path
     try:
         with transaction.atomic():
+            record(Action.IMAGE_DELETED, by=by, about=of_image(image))
             image.delete()
             hosts = list(Host.objects.values_list("name", flat=True))
             transaction.on_commit(lambda: path.unlink(missing_ok=True))
@@ -221,8 +232,14 @@ def image_change(image: Image, *, by: User) -> None:
     """Keep what a person says of an image, already checked by its form."""
     with transaction.atomic():
         image.save(update_fields=["name", "system", "version", "is_cloud"])
+        record(Action.IMAGE_CHANGED, by=by, about=of_image(image))
         transaction.on_commit(publish.library_changed)
     log.info("image changed", image=str(image.pk), by=by.pk)
+
+
+def of_image(image: Image) -> tuple[ObjectKind, object, str]:
+    """An image, for a line of the activity."""
+    return (ObjectKind.IMAGE, image.pk, image.name)
 
 
 def name_of(filename: str) -> str:
@@ -304,6 +321,12 @@ def _write_row(image: Image, upload: Upload | None) -> bool:
     try:
         with transaction.atomic():
             image.save(force_insert=True)
+            record(
+                Action.IMAGE_ADDED,
+                by=image.added_by,
+                about=of_image(image),
+                details={"bytes": image.size_bytes},
+            )
             if image.state == ImageState.CHECKING:
                 checking.begin(image)
             if upload is not None and not Upload.objects.filter(pk=upload.pk).delete()[0]:

@@ -17,10 +17,12 @@ from redis.exceptions import RedisError
 
 from portal.live.topics import (
     APPROVERS,
+    HOOKS,
     LIBRARY,
     NETWORKS,
     STAFF,
     machine_group,
+    notices_group,
     owner_group,
     person_group,
     session_group,
@@ -73,6 +75,16 @@ def networks_changed() -> None:
 def requests_changed(asked_by_id: int) -> None:
     """A request was made, decided, answered, or is over."""
     _tell(dict.fromkeys((APPROVERS, owner_group(asked_by_id)), "requests"))
+
+
+def notices_changed(user_id: int) -> None:
+    """A person has a new notice, or has read some."""
+    _tell({notices_group(user_id): "notices"})
+
+
+def hooks_changed() -> None:
+    """Something was sent to a web hook, or was not taken."""
+    _tell({HOOKS: "hooks"})
 
 
 def session_ended(session_key: str) -> None:

@@ -16,5 +16,10 @@ def session_is_valid(session_key: str, user: User) -> bool:
     if session is None:
         return False
     data = session.get_decoded()
+    acting = data.get("impersonated_by")
+    if (
+        acting and acting["until"] <= timezone.now().timestamp()
+    ):  # the hour of who acts as somebody else is over
+        return False
     same_person = data.get(SESSION_KEY) == str(user.pk)
     return same_person and constant_time_compare(data.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash())

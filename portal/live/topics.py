@@ -10,6 +10,7 @@ STAFF = "staff"
 LIBRARY = "library"
 NETWORKS = "networks"
 APPROVERS = "approvers"
+HOOKS = "hooks"
 
 
 def machine_group(machine_id: UUID) -> str:
@@ -30,6 +31,11 @@ def team_group(team_id: int) -> str:
 def person_group(user_id: int) -> str:
     """Every socket of one person, whatever it shows: told when their rights change."""
     return f"person.{user_id}"
+
+
+def notices_group(user_id: int) -> str:
+    """The bells of one person."""
+    return f"notices.{user_id}"
 
 
 def session_group(session_key: str) -> str:

@@ -6,7 +6,17 @@ from contextlib import suppress
 from uuid import UUID
 
 from portal.accounts.models import User
-from portal.live.topics import APPROVERS, LIBRARY, NETWORKS, STAFF, machine_group, owner_group, team_group
+from portal.live.topics import (
+    APPROVERS,
+    HOOKS,
+    LIBRARY,
+    NETWORKS,
+    STAFF,
+    machine_group,
+    notices_group,
+    owner_group,
+    team_group,
+)
 from portal.rights.scope import level_everywhere
 from portal.rights.table import TOPICS
 from portal.rights.verdict import Verdict, verdict
@@ -27,21 +37,13 @@ def groups_of(user: User, topic: str) -> set[str]:
             return set()
     if verdict(user, right, named, changes=False) is not Verdict.WELCOME:
         return set()
-    match name:
-        case "machine":
-            return {machine_group(UUID(which))}
-        case "machines":
-            return _lists(user)
-        case "fleet":
-            return {STAFF}
-        case "library":
-            return {LIBRARY}
-        case "networks":
-            return {NETWORKS}
-        case "requests":
-            return {APPROVERS} if user.is_approver or user.is_auditor else {owner_group(user.pk)}
-        case _:
-            return set()
+    found = {
+        "machines": _lists, "fleet": _staff, "hooks": _hooks, "library": _library, "networks": _networks,
+        "requests": _requests, "notices": _notices,
+    }  # fmt: skip
+    return (
+        {machine_group(UUID(which))} if name == "machine" else found[name](user) if name in found else set()
+    )
 
 
 def _lists(user: User) -> set[str]:
@@ -49,3 +51,27 @@ def _lists(user: User) -> set[str]:
         return {STAFF}
     teams = Membership.objects.filter(user=user).values_list("team", flat=True)
     return {owner_group(user.pk), *map(team_group, teams)}
+
+
+def _staff(_user: User) -> set[str]:
+    return {STAFF}
+
+
+def _hooks(_user: User) -> set[str]:
+    return {HOOKS}
+
+
+def _library(_user: User) -> set[str]:
+    return {LIBRARY}
+
+
+def _networks(_user: User) -> set[str]:
+    return {NETWORKS}
+
+
+def _requests(user: User) -> set[str]:
+    return {APPROVERS} if user.is_approver or user.is_auditor else {owner_group(user.pk)}
+
+
+def _notices(user: User) -> set[str]:
+    return {notices_group(user.pk)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.db import transaction
@@ -9,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import EXCLUSIVE, OPEN_STATES, STARTING, Kind, Operation
+from portal.audit.services import operation_asked
 from portal.fleet.models import Host
 from portal.live import publish
 from portal.machines import dispatch
@@ -107,7 +109,7 @@ def change(
         setattr(row, field, value)
     row.generation += 1
     row.save(update_fields=[*changes, "generation"])
-    return record(row, kind, by, act=act, about=about)
+    return record(row, kind, by, act=act, about=about, said=changes)
 
 
 def record(
@@ -119,8 +121,12 @@ def record(
     about: UUID | None = None,
     after: Operation | None = None,
     spec: MachineSpec | None = None,
+    said: Mapping[str, object] | None = None,
 ) -> Operation:
-    """The operation of a machine's newest generation, in the outbox; sent when `after` is done. `spec`: another than its rows'."""
+    """The operation of a machine's newest generation, in the outbox; sent when `after` is done. `spec`: another than its rows'.
+
+    `said`: the fields that were changed for it, for the activity.
+    """
     operation = Operation(
         kind=kind,
         machine=machine,
@@ -138,6 +144,7 @@ def record(
     hold(machine, kind, by, machine.share_before, spec)
     dispatch.send_on_commit(operation)
     transaction.on_commit(lambda: publish.machine_changed(machine.pk))
+    operation_asked(operation, by, said)
     return operation
 
 
@@ -147,4 +154,5 @@ def record_job(host: Host, kind: Kind, by: User | None, *, job: Job, about: UUID
     operation.message = DoJob(operation_id=operation.pk, job=job).to_wire()
     operation.save(force_insert=True)
     dispatch.send_on_commit(operation)
+    operation_asked(operation, by)
     return operation

@@ -7,6 +7,8 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
+from portal.audit.actions import Action
+from portal.audit.services import of_machine, record
 from portal.machines.asking import change, changeable
 from portal.machines.firewall import Kept, for_new_machine, kept, mark_of, stored
 from portal.machines.models import Machine
@@ -63,6 +65,13 @@ def rule_move(*, machine: Machine, mark: str, number: int, up: bool, by: User) -
 
 
 def _write(row: Machine, wanted: Kept, by: User) -> Operation:
+    told = {
+        "is_on": wanted.is_on,
+        "rules": len(wanted.spec.rules),
+        "in": wanted.spec.allow_in,
+        "out": wanted.spec.allow_out,
+    }
+    record(Action.FIREWALL_CHANGED, by=by, about=of_machine(row), details=told)
     return change(row, Kind.CHANGE, by, firewall=stored(wanted.spec, is_on=wanted.is_on))
 
 

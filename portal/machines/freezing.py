@@ -11,6 +11,8 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.audit.actions import Action, ObjectKind
+from portal.audit.services import record
 from portal.live import publish
 from portal.machines.asking import change, off, record_job
 from portal.machines.models import Base, Disk, Machine, Template
@@ -103,6 +105,8 @@ def template_delete(*, template: Template, by: User) -> None:
         if names:
             words = _("Nothing was deleted, since this stands on the template: %(names)s. Delete that first.")
             raise Refused(words % {"names": ", ".join(names)})
+        about = (ObjectKind.TEMPLATE, row.pk, row.name)
+        record(Action.TEMPLATE_DELETED, by=by, about=about)
         _forget(row, by)
 
 

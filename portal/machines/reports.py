@@ -17,6 +17,7 @@ from portal.fleet.models import Host
 from portal.images.models import Image
 from portal.live import publish
 from portal.machines import dispatch, outcomes
+from portal.machines.events import observed_otherwise, operation_over
 from portal.machines.models import Machine, Nic
 from portal.machines.taking_back import take_back
 from portal.networks.uplinks import BRIDGE_KINDS
@@ -69,11 +70,14 @@ def progress_take(progress: Progress) -> bool:
         ).update(**changes)
         if not taken:
             return False
-        operation = Operation.objects.select_related("machine", "host").get(pk=progress.operation_id)
+        operation = Operation.objects.select_related("machine", "host", "requested_by").get(
+            pk=progress.operation_id
+        )
         if progress.state is OperationState.FAILED and progress.machine_id is not None:
             _take_back(operation, progress.machine_id, progress)
         if progress.state in _FINAL:
             outcomes.settle(operation, progress)
+            operation_over(operation)
             _followers(operation, progress.state)
         if progress.machine_id is not None:
             transaction.on_commit(partial(publish.machine_changed, progress.machine_id))
@@ -156,6 +160,7 @@ def _observation_take(report: MachineObserved) -> bool:
                 name: _storable(value) if isinstance(value, str) else value for name, value in hood.items()
             }
         news = any(getattr(machine, field) != value for field, value in changes.items())
+        observed_otherwise(machine, report)
         for nic, found in _changed_nics(machine, report):
             Nic.objects.filter(pk=nic.pk).update(**found)
             news = True
@@ -180,10 +185,13 @@ def _gone(machine: Machine, report: MachineObserved) -> bool:
     if machine.power != Power.GONE or report.generation < machine.generation:
         return False
     # What stayed open would be sent again for ever, and some day make the machine anew on a host that forgot it.
-    left = machine.operations.filter(state__in=OPEN_STATES)
-    left.filter(kind=Kind.DELETE).update(state=OperationState.DONE, finished_at=timezone.now())
-    left.update(state=OperationState.SUPERSEDED, finished_at=timezone.now())
     had_it = audience_of(machine.pk)
+    for operation in machine.operations.filter(state__in=OPEN_STATES).select_related("host"):
+        is_it = operation.kind == Kind.DELETE
+        operation.state = OperationState.DONE if is_it else OperationState.SUPERSEDED
+        operation.finished_at = timezone.now()
+        operation.save(update_fields=["state", "finished_at"])
+        operation_over(operation)
     machine.delete()
     transaction.on_commit(partial(publish.machine_changed, report.machine_id, had_it))
     transaction.on_commit(publish.library_changed)

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
+from portal.audit import services as audit
+from portal.audit.actions import Action
 from portal.images.models import Image
 from portal.machines import firewall
 from portal.machines.asking import change, record, wanted
@@ -120,6 +122,8 @@ def snapshot_rename(*, machine: Machine, snapshot: Snapshot, name: str, descript
         if row.snapshots.filter(name=clean).exclude(pk=snapshot.pk).exists():
             raise Refused(_("This machine has a snapshot of that name already. Choose another name."), "name")
         row.snapshots.filter(pk=snapshot.pk).update(name=clean, description=_clean_text(description))
+        told = {"was": snapshot.name, "is": clean}
+        audit.record(Action.SNAPSHOT_RENAMED, by=by, about=audit.of_machine(row), details=told)
 
 
 def settle_taking(operation: Operation, progress: Progress) -> None:

@@ -31,4 +31,5 @@ TABS = (
     Tab("copies", _("Disks and copies"), "layers"),
     Tab("backups", _("Backups"), "archive"),
     Tab("sharing", _("Sharing"), "people"),
+    Tab("activity", _("Activity"), "clock-history"),
 )

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from portal.audit import views as audit
 from portal.backups import views as backups
 from portal.exports import views as exports
 from portal.figures import views as figures
@@ -26,6 +27,7 @@ urlpatterns = [
     path("new/", pages.machine_new, name="new"),
     path("<uuid:machine_id>/", pages.machine_detail, name="detail"),
     path("<uuid:machine_id>/screen.png", machine_screen, name="screen"),
+    path("<uuid:machine_id>/activity/", audit.machine_activity, name="activity"),
     path("<uuid:machine_id>/figures/", figures.machine_figures, name="figures"),
     path("<uuid:machine_id>/figures/data/", figures.machine_figures_data, name="figures-data"),
     path("<uuid:machine_id>/hardware/", hardware.machine_hardware, name="hardware"),

@@ -16,6 +16,8 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import Kind
+from portal.audit.actions import Action, ObjectKind
+from portal.audit.services import record
 from portal.fleet.models import Host
 from portal.live import publish
 from portal.machines.asking import change, exclusive, is_starting
@@ -59,6 +61,12 @@ def network_create(*, wish: NetworkWish, by: User) -> Network:
                 network.subnet6 = str(_free6(subnet6, None))
         network.save(force_insert=True)
         transaction.on_commit(publish.networks_changed)
+        record(
+            Action.NETWORK_MADE,
+            by=by,
+            about=of_network(network),
+            details={"kind": network.kind, "range": network.subnet},
+        )
     log.info("network made", network=str(network.pk), kind=network.kind, by=by.pk)
     return network
 
@@ -126,9 +134,15 @@ def network_delete(*, network: Network, by: User) -> None:
             )
             raise Refused(words)
         refuse_while_used(row, _("The network can be deleted only while no machine is in it"))
+        record(Action.NETWORK_DELETED, by=by, about=of_network(row), details={"range": row.subnet})
         row.delete()
         transaction.on_commit(publish.networks_changed)
     log.info("network deleted", network=str(network.pk), by=by.pk)
+
+
+def of_network(network: Network) -> tuple[ObjectKind, object, str]:
+    """A network, for a line of the activity."""
+    return (ObjectKind.NETWORK, network.pk, network.name)
 
 
 def tell_machines(row: Network, by: User, machines: list[Machine]) -> None:
@@ -207,6 +221,8 @@ def _change(network: Network, by: User, act: Callable[[Network], bool]) -> None:
                 )
             tell_machines(row, by, machines)
         transaction.on_commit(publish.networks_changed)
+        now = {"name": row.name, "range": row.subnet, "ipv6": row.subnet6}
+        record(Action.NETWORK_CHANGED, by=by, about=of_network(row), details=now)
     log.info("network changed", network=str(network.pk), by=by.pk)
 
 

@@ -11,6 +11,8 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
+from portal.audit.actions import Action
+from portal.audit.services import of_machine, record
 from portal.fleet.models import Host
 from portal.machines.asking import change, changeable
 from portal.machines.models import Machine
@@ -43,6 +45,8 @@ def port_publish(
             PublishedPort.objects.create(
                 nic=nic, host=row.host, protocol=protocol, host_port=port, guest_port=guest_port
             )
+            told = {"host": row.host.name, "host_port": port, "guest_port": guest_port, "protocol": protocol}
+            record(Action.PORT_PUBLISHED, by=by, about=of_machine(row), details=told)
             return change(row, Kind.CHANGE, by)
     except IntegrityError as exc:  # somebody was quicker all the same
         words = _("Somebody took that port at the same moment. Nothing was changed: please try again.")
@@ -53,8 +57,11 @@ def port_withdraw(*, machine: Machine, port_id: UUID, by: User) -> Operation:
     """It is not reached there any more; the port becomes free. Raises Refused."""
     with transaction.atomic():
         row = changeable(machine)
-        if not PublishedPort.objects.filter(pk=port_id, nic__machine=row).delete()[0]:
+        port = PublishedPort.objects.filter(pk=port_id, nic__machine=row).first()
+        if port is None or not port.delete()[0]:
             raise Refused(_("That port is not published any more."))
+        told = {"host_port": port.host_port, "guest_port": port.guest_port, "protocol": port.protocol}
+        record(Action.PORT_WITHDRAWN, by=by, about=of_machine(row), details=told)
         return change(row, Kind.CHANGE, by)
 
 

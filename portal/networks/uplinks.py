@@ -8,10 +8,12 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import OPEN_STATES, Kind, Operation
+from portal.audit.actions import Action
+from portal.audit.services import record
 from portal.fleet.models import Host
 from portal.live import publish
 from portal.machines.asking import record_job
-from portal.networks.changing import machines_locked, refuse_while_used, tell_machines
+from portal.networks.changing import machines_locked, of_network, refuse_while_used, tell_machines
 from portal.networks.models import Network, Uplink
 from portal.networks.services import networks_locked
 from portal.refusal import Refused
@@ -40,6 +42,7 @@ def uplink_set(*, network: Network, host: Host, bridge: str, by: User) -> None:
             Uplink.objects.filter(pk=uplink.pk).update(bridge=bridge)
             tell_machines(row, by, machines)
         _tell_pages()
+        record(Action.UPLINK_SET, by=by, about=of_network(row), details={"host": host.name, "bridge": bridge})
     log.info("uplink", network=str(network.pk), host=host.name, bridge=bridge, by=by.pk)
 
 
@@ -52,6 +55,7 @@ def uplink_remove(*, network: Network, host: Host, by: User) -> None:
         if not Uplink.objects.filter(network=row, host=host).delete()[0]:
             raise Refused(_("The host is not connected to this network."))
         _tell_pages()
+        record(Action.UPLINK_REMOVED, by=by, about=of_network(row), details={"host": host.name})
     log.info("uplink removed", network=str(network.pk), host=host.name, by=by.pk)
 
 

@@ -40,6 +40,10 @@ class Of(Enum):
     """SEE: who is in it and its machines. VIEW_CONSOLE: a viewer, MANAGE: a member, OWN: an owner of it."""
     OFFER = "offer_id"
     """OWN, for the person to whom a machine is offered."""
+    PERSON = "user_id"
+    """SEE: what they did. OWN: for themselves, and for administrators."""
+    NOTICE = "notice_id"
+    """OWN, for whom it is."""
     REQUEST = "request_id"
     """SEE: what is asked, and how it goes. OWN: withdraw it, answer, for who asked."""
 
@@ -216,6 +220,26 @@ RIGHTS: dict[str, Right] = {
     "networks:uplink-set": Right(changes=Who.ADMINISTRATOR),
     "networks:uplink-remove": Right(changes=Who.ADMINISTRATOR),
     "networks:uplink-bridge": Right(changes=Who.ADMINISTRATOR),
+    # Who did what; notices, web hooks; acting as somebody else; the tables
+    "machines:activity": _machine(SEE),
+    "audit:site": Right(Who.AUDITOR),
+    "audit:check": Right(changes=Who.AUDITOR),
+    "audit:mine": Right(Who.SIGNED_IN),
+    "audit:person": Right(SEE, of=Of.PERSON),
+    "notices:list": Right(Who.SIGNED_IN),
+    "notices:bell": Right(Who.SIGNED_IN),
+    "notices:read": Right(changes=Who.SIGNED_IN),
+    "notices:choices": Right(Who.SIGNED_IN, Who.SIGNED_IN),
+    "notices:open": Right(changes=OWN, of=Of.NOTICE),
+    "hooks:list": Right(Who.ADMINISTRATOR),
+    "hooks:new": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
+    "hooks:detail": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
+    "hooks:test": Right(changes=Who.ADMINISTRATOR),
+    "hooks:secret": Right(changes=Who.ADMINISTRATOR),
+    "hooks:delete": Right(changes=Who.ADMINISTRATOR),
+    "impersonation:begin": Right(changes=Who.ADMINISTRATOR),
+    "impersonation:end": Right(changes=Who.SIGNED_IN),
+    "admin:*": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
     # Asking, quotas, sizes
     "requests:list": Right(Who.SIGNED_IN),
     "requests:quota": Right(Who.DOER, Who.DOER),
@@ -262,6 +286,8 @@ TOPICS: dict[str, Right] = {
     "library": Right(Who.SIGNED_IN),
     "networks": Right(Who.SIGNED_IN),
     "requests": Right(Who.SIGNED_IN),
+    "notices": Right(Who.SIGNED_IN),
+    "hooks": Right(Who.ADMINISTRATOR),
 }
 """What a live page may ask to be told of."""
 

@@ -11,10 +11,12 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from portal.accounts.models import User
+from portal.accounts.selectors import person_level
 from portal.backups.selectors import backup_level
 from portal.images.selectors import image_level, upload_level
 from portal.machines.selectors import machine_level
 from portal.machines.template_selectors import template_level
+from portal.notices.selectors import notice_level
 from portal.requests.selectors import request_level
 from portal.rights.levels import Level
 from portal.rights.offers import offer_level
@@ -30,6 +32,8 @@ _FINDERS: dict[Of, Callable[[User, Any], Level | None]] = {
     Of.TEAM: team_level,
     Of.OFFER: offer_level,
     Of.REQUEST: request_level,
+    Of.PERSON: person_level,
+    Of.NOTICE: notice_level,
 }
 
 

@@ -48,6 +48,16 @@ export async function refresh() {
   }
 }
 
+// A new notice changes the bell, on pages too that do not change by themselves otherwise.
+async function ring() {
+  try {
+    const answer = await fetch("/notices/bell/", { credentials: "same-origin" });
+    if (answer.ok && !answer.redirected) morph(await answer.text());
+  } catch {
+    // The next page has the right number.
+  }
+}
+
 function morph(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   for (const part of document.querySelectorAll("[data-live-part]")) {
@@ -77,7 +87,7 @@ document.addEventListener("input", (event) => {
 function listen() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live/`);
   socket.addEventListener("open", () => {
-    socket.send(JSON.stringify({ watch: [topic] }));
+    socket.send(JSON.stringify({ watch: topic ? [topic, "notices"] : ["notices"] }));
   });
   socket.addEventListener("message", (event) => {
     const said = JSON.parse(event.data);
@@ -85,9 +95,10 @@ function listen() {
     if (said.watching) {
       failures = 0;
       notice.hidden = true;
-      refresh(); // what changed while nobody listened
+      if (topic) refresh(); // what changed while nobody listened
     }
-    if (said.changed) refresh();
+    if (said.changed?.includes("notices")) ring();
+    if (said.changed?.some((each) => each !== "notices")) refresh();
   });
   socket.addEventListener("close", (event) => {
     if (event.code === 4401) {
@@ -101,8 +112,8 @@ function listen() {
   });
 }
 
+listen();
 if (topic) {
-  listen();
   setInterval(() => {
     const away = !socket || socket.readyState !== WebSocket.OPEN;
     if (away && !document.hidden) refresh();

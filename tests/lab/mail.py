@@ -19,14 +19,17 @@ _LINK = re.compile(r"https?://\S+")
 
 
 class MailServer:
-    """Takes every letter, on a port of 127.0.0.1 that was free."""
+    """Takes every letter, on a port of 127.0.0.1 that was free, or on the one that it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd tells each word that is spoken
         self.letters: list[EmailMessage] = []
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
-        self._controller: Any = Controller(_Box(self.letters), hostname="127.0.0.1", port=self.port)
+        self.refusals: list[str] = []
+        """Answers for the next recipients, as "451 try later"; whoever comes after those is taken."""
+        self.port = port or free_port()
+        self._controller: Any = Controller(
+            _Box(self.letters, self.refusals), hostname="127.0.0.1", port=self.port
+        )
         self._is_open = True
         self._controller.start()
 
@@ -57,6 +60,12 @@ class MailServer:
             self._controller.stop()
 
 
+def free_port() -> int:
+    """A port at which nobody listens now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 def link_in(letter: EmailMessage) -> str:
     """The last link of a letter: what it asks to follow."""
     return str(_LINK.findall(letter.get_content())[-1])
@@ -65,8 +74,17 @@ def link_in(letter: EmailMessage) -> str:
 class _Box:
     """aiosmtpd's handler."""
 
-    def __init__(self, letters: list[EmailMessage]) -> None:
-        self._letters = letters
+    def __init__(self, letters: list[EmailMessage], refusals: list[str]) -> None:
+        self._letters, self._refusals = letters, refusals
+
+    async def handle_RCPT(
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        """Somebody it is for."""
+        if self._refusals:
+            return self._refusals.pop(0)
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         """A letter has come whole."""

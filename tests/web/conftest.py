@@ -15,9 +15,18 @@ from portal.accounts.models import User
 from portal.fleet.models import Host
 from portal.machines.models import Machine
 from tests.lab.broker import Broker
+from tests.lab.flush import let_tests_empty_tables
 from tests.lab.folder import short_folder
 from tests.web import people
 from tests.web.site import Browser, Site
+
+let_tests_empty_tables()
+
+
+@pytest.fixture(autouse=True)
+def _anchor(settings: LazySettings, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Each test's activity begins with its first line."""
+    settings.AUDIT_ANCHOR = tmp_path_factory.mktemp("activity") / "anchor.json"
 
 
 @pytest.fixture(autouse=True)

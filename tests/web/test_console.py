@@ -18,6 +18,7 @@ from websockets.sync.client import unix_connect
 from websockets.typing import Subprotocol
 
 from portal.accounts.models import User
+from portal.audit.models import Entry
 from portal.console.models import ConsoleTicket
 from portal.console.services import tickets_clear_expired
 from portal.live import publish
@@ -83,6 +84,20 @@ def test_closing_the_page_ends_the_machines_side(running: Machine, screen: Scree
         machine = screen.looked_at()
     with machine:
         assert machine.recv(1) == b""
+
+
+def test_opening_and_closing_a_console_are_lines_of_the_activity(
+    running: Machine, screen: Screen, browser: Browser, ann: User
+) -> None:
+    def said() -> list[tuple[str, str, str, str]]:
+        lines = Entry.objects.filter(action__startswith="console").order_by("id")
+        return [(each.action, each.actor_name, each.object_id, each.address) for each in lines]
+
+    opened = ("console_opened", "ann", str(running.pk), "127.0.0.1")
+    with browser.console(running, browser.ticket(running)), screen.looked_at():
+        wait_for("the line of its opening", lambda: said() == [opened])
+    wait_for("the line of its closing", lambda: said() == [opened, ("console_closed", *opened[1:])])
+    assert len(set(Entry.objects.filter(action__startswith="console").values_list("session", flat=True))) == 1
 
 
 Wrong = Callable[[Browser, Machine, Browser], tuple[str, ...]]

@@ -20,12 +20,15 @@ ROOT = Path(__file__).parents[2]
 ACCOUNT = "postgres"  # Debian's package makes it; PostgreSQL refuses to run as root
 FILES = (
     "test_accounts.py",
+    "test_admin.py",
+    "test_audit.py",
     "test_at_the_same_moment.py",
     "test_copies.py",
     "test_figures.py",
     "test_library.py",
     "test_machine_services.py",
     "test_networks.py",
+    "test_notices.py",
     "test_outbox.py",
     "test_page_costs.py",
     "test_published_ports.py",
@@ -115,8 +118,8 @@ def test_the_portal_works_the_same_on_postgresql(server: PostgreSQL) -> None:
             sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider",
             "--reuse-db",  # the server goes away with its databases
             "-m", "not postgresql",
-            # 300 MB by real HTTP: what it asks of the web server is no other on another database
-            "-k", "not by_real_http",
+            # 300 MB by real HTTP, and the bell through a second process: no other on another database
+            "-k", "not by_real_http and not bell_rings",
             *(f"tests/web/{name}" for name in FILES),
         ),
         cwd=ROOT, env=environ | {"OFFSHOOT_TEST_DATABASE_URL": server.url},
