@@ -185,7 +185,7 @@ def _free(count: int, taken: Iterable[int]) -> int | None:
 
 def _needs_size(row: Machine, cpus: int, most_mib: int, field: str) -> None:
     """Raises Refused where the host has not that much. Locks its row, so that no room is promised twice."""
-    host = Host.objects.select_for_update().get(pk=row.host_id)
+    host = Host.objects.select_for_update(no_key=True).get(pk=row.host_id)
     facts = host.host_facts
     if facts is not None and cpus > facts.cpu.threads:
         words = _("Its host %(host)s has only %(most)d processors.")

@@ -28,7 +28,7 @@ class WantedDisk:
 
 def needs_room_on(host: Host, *, cpus: int, memory_mib: int, disks: Iterable[WantedDisk]) -> None:
     """Raises Refused, naming the host, where it has not what is wanted now. Locks its row, so that no room is promised twice."""
-    Host.objects.select_for_update().get(pk=host.pk)
+    Host.objects.select_for_update(no_key=True).get(pk=host.pk)
     disks = tuple(disks)
     for pool in sorted({disk.pool for disk in disks} - {""}):
         needs_room_in_pool(host, pool, sum(_taken_mib(disk) for disk in disks if disk.pool == pool))

@@ -257,7 +257,7 @@ def _bridged(network: Network) -> frozenset[UUID]:
 
 def _choose_host(needs: Needs, network: Network) -> Candidate:
     """The host for it. The fleet stays locked to the end of the transaction, so that no room is promised twice."""
-    list(hosts_alive().select_for_update().order_by("pk").values_list("pk"))
+    list(hosts_alive().select_for_update(no_key=True).order_by("pk").values_list("pk"))
     match place(candidates(networks=needs.networks), needs):
         case Candidate() as chosen:
             return chosen

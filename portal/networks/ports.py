@@ -38,7 +38,9 @@ def port_publish(
                 words = _("Ports are published in networks behind the host only, and “%(name)s” is none.")
                 raise Refused(words % {"name": nic.network.name}, "nic")
             _refuse_twice(list(nic.published_ports.all()), row.host, protocol, guest_port)
-            Host.objects.select_for_update().get(pk=row.host_id)  # so that no port is given away twice
+            Host.objects.select_for_update(no_key=True).get(
+                pk=row.host_id
+            )  # so that no port is given away twice
             port = (
                 _checked(row.host, protocol, host_port, by) if host_port else _lowest_free(row.host, protocol)
             )

@@ -13,7 +13,7 @@ from workers.contract.spec import GIB
 
 TO_BEGIN_WITH = {
     Whose.EVERY_PERSON: Limits(
-        machines=20, running=20, cpus=40, memory_mib=96 * 1024, disk_bytes=4096 * GIB, snapshots=100,
+        machines=50, running=50, cpus=100, memory_mib=256 * 1024, disk_bytes=4096 * GIB, snapshots=100,
         published_ports=100,
     ),
     Whose.EVERY_TEAM: Limits(

@@ -9,16 +9,15 @@ from typing import cast
 
 import pytest
 from django.conf import LazySettings
-from django.db import connections
+from django.db import connections, transaction
 
 from portal.accounts import invitations
 from portal.accounts.models import User
 from portal.accounts.people import Roles, switch_off
 from portal.accounts.services import ensure_administrator
-from portal.activity.models import Operation
+from portal.activity.models import Kind, Operation
 from portal.console.services import ticket_issue, ticket_redeem
 from portal.machines import services
-from portal.machines.hardware import machine_change_size
 from portal.machines.models import Machine, Nic
 from portal.machines.reports import observed_take, progress_take
 from portal.networks.changing import NetworkWish, network_change_ipv6, network_create
@@ -194,21 +193,43 @@ def test_of_two_hundred_requests_from_twenty_connections_as_many_are_granted_as_
 
 
 def test_different_ways_of_taking_more_hold_one_quota_together(ann: User) -> None:
-    host_heard(threads=64)
-    machines = [done(machine_of(ann, f"box {number}")) for number in range(AT_ONCE // 2)]
-    quota_of_person(user=ann, limits=Limits(cpus=AT_ONCE // 2 + 5))
+    host_heard()
+    machines = [done(machine_of(ann, f"box {number}")) for number in range(AT_ONCE - 4)]
+    for machine in machines:
+        services.machine_force_off(machine=machine, by=ann)
+        done(machine, Observed.OFF)
+    quota_of_person(user=ann, limits=Limits(running=5))
 
     def act(number: int) -> object:
-        if number % 2:
-            return machine_of(ann, f"more {number}")
-        machine = machines[number // 2]
-        return machine_change_size(
-            machine=machine, name=machine.name, cpus=2, memory_mib=512, memory_most_mib=None, by=ann
-        )
+        if number < len(machines):  # each locks its own machine, and no host
+            return services.machine_start(machine=machines[number], by=ann)
+        return machine_of(ann, f"more {number}")
 
     answers = at_once(act)
     assert sum(not isinstance(each, str) for each in answers) == 5, answers
-    assert used_by(Account(ann.pk)).cpus == AT_ONCE // 2 + 5
+    assert used_by(Account(ann.pk)).running == 5
+
+
+def test_who_takes_more_waits_for_the_other_who_does(ann: User) -> None:
+    host_heard()
+    machine = done(machine_of(ann))
+    services.machine_force_off(machine=machine, by=ann)
+    done(machine, Observed.OFF)
+
+    def start() -> None:
+        try:
+            services.machine_start(machine=machine, by=ann)
+        finally:
+            connections.close_all()
+
+    other = threading.Thread(target=start)
+    with transaction.atomic():
+        Account(ann.pk).lock()
+        other.start()
+        other.join(1)
+        assert other.is_alive()
+    other.join(30)
+    assert newest(machine).kind == Kind.START
 
 
 def test_of_twenty_approvers_one_decides_and_one_machine_is_made(ann: User) -> None:
