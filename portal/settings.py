@@ -109,6 +109,7 @@ MIDDLEWARE = [
     "portal.one_thread.in_one_thread",
 ]
 
+_ADMIN = Path(django.__file__).parent / "contrib" / "admin"
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"
 TEMPLATES = [
@@ -121,7 +122,8 @@ TEMPLATES = [
                     "django.template.loaders.cached.Loader",
                     [
                         "django.template.loaders.filesystem.Loader",
-                        "django.template.loaders.app_directories.Loader",  # the admin's
+                        # The admin's alone: allauth's own pages and messages are none of this site's.
+                        ("django.template.loaders.filesystem.Loader", [_ADMIN / "templates"]),
                     ],
                 )
             ],

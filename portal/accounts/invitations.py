@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from allauth.account.models import EmailAddress
@@ -17,6 +17,8 @@ from django.utils.translation import gettext as _
 from portal.accounts import mail
 from portal.accounts.models import Invitation, User
 from portal.accounts.people import Roles
+from portal.audit.actions import Action, ObjectKind
+from portal.audit.services import of_person, record
 from portal.refusal import Refused
 from portal.teams.models import Membership, Role, Team
 
@@ -40,6 +42,8 @@ def invite(*, wish: Wish, by: User) -> str:
     if User.objects.filter(email__iexact=wish.email).exists():
         raise Refused(_("Somebody with this address has an account already. Nobody was invited."), "email")
     token = secrets.token_urlsafe(_TOKEN_BYTES)
+    about = (ObjectKind.PERSON, "", wish.name or wish.email)
+    record(Action.INVITED, by=by, about=about, details=asdict(wish.roles) | {"team": str(wish.team or "")})
     Invitation.objects.create(
         token_hash=_hash(token),
         email=wish.email.lower(),
@@ -57,11 +61,14 @@ def invite(*, wish: Wish, by: User) -> str:
     return link
 
 
-def withdraw(*, invitation_id: int) -> None:
+def withdraw(*, invitation_id: int, by: User | None = None) -> None:
     """Its link is good no longer. Raises Refused."""
-    deleted, _rows = Invitation.objects.filter(pk=invitation_id, used_at=None).delete()
-    if not deleted:
-        raise Refused(_("This invitation was used or withdrawn already. Nothing was changed."))
+    with transaction.atomic():
+        found = Invitation.objects.filter(pk=invitation_id, used_at=None)
+        email = found.values_list("email", flat=True).first()
+        if email is None or not found.delete()[0]:
+            raise Refused(_("This invitation was used or withdrawn already. Nothing was changed."))
+        record(Action.INVITATION_WITHDRAWN, by=by, about=(ObjectKind.PERSON, "", email))
 
 
 def invitation_of(token: str) -> Invitation | None:
@@ -104,6 +111,7 @@ def _accept(token: str, name: str, password: str) -> User:
     if invitation.team is not None:
         Membership.objects.create(team=invitation.team, user=user, role=invitation.team_role)
     Invitation.objects.filter(pk=invitation.pk).update(used_by=user)
+    record(Action.INVITATION_USED, by=user, about=of_person(user))
     return user
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import default_token_generator
@@ -14,6 +14,9 @@ from django.utils.translation import gettext as _
 
 from portal.accounts import mail, sessions
 from portal.accounts.models import User
+from portal.audit.actions import Action
+from portal.audit.services import of_person, record
+from portal.live import publish
 from portal.refusal import Refused
 
 
@@ -26,7 +29,7 @@ class Roles:
     auditor: bool = False
 
 
-def roles_set(*, user: User, roles: Roles) -> None:
+def roles_set(*, user: User, roles: Roles, by: User | None = None) -> None:
     """Other roles. Who was an administrator is signed out everywhere, so that no open page goes on as one. Raises Refused."""
     with transaction.atomic():
         was_administrator = _lock_administrators(user)
@@ -38,38 +41,46 @@ def roles_set(*, user: User, roles: Roles) -> None:
             approves=roles.approver,
             audits=roles.auditor,
         )
+        record(Action.ROLES_SET, by=by, about=of_person(user), details=asdict(roles))
+        transaction.on_commit(lambda: publish.rights_changed([user.pk]))
         if was_administrator and not roles.administrator:
             sessions.end_all(user=user)
 
 
-def switch_off(*, user: User) -> None:
+def switch_off(*, user: User, by: User | None = None) -> None:
     """Nobody signs in with the account any more, and who is signed in is signed out; machines stay. Raises Refused."""
     with transaction.atomic():
         if _lock_administrators(user):
             _refuse_the_last(user, _("the last administrator: make another one first"))
         if not User.objects.filter(pk=user.pk, is_active=True).update(is_active=False):
             raise Refused(_("This account is switched off already. Nothing was changed."))
+        record(Action.SWITCHED_OFF, by=by, about=of_person(user))
         sessions.end_all(user=user)
 
 
-def switch_on(*, user: User) -> None:
+def switch_on(*, user: User, by: User | None = None) -> None:
     """Back again. Raises Refused."""
-    if not User.objects.filter(pk=user.pk, is_active=False, awaits_approval=False).update(is_active=True):
-        raise Refused(_("This account is not switched off. Nothing was changed."))
+    with transaction.atomic():
+        if not User.objects.filter(pk=user.pk, is_active=False, awaits_approval=False).update(is_active=True):
+            raise Refused(_("This account is not switched off. Nothing was changed."))
+        record(Action.SWITCHED_ON, by=by, about=of_person(user))
 
 
-def second_factor_remove(*, user: User) -> None:
+def second_factor_remove(*, user: User, by: User | None = None) -> None:
     """For somebody who lost the phone and the codes: the password alone opens the account again. Raises Refused."""
-    removed, _rows = Authenticator.objects.filter(user=user).delete()
-    if not removed:
-        raise Refused(_("This account has no second factor. Nothing was changed."))
+    with transaction.atomic():
+        removed, _rows = Authenticator.objects.filter(user=user).delete()
+        if not removed:
+            raise Refused(_("This account has no second factor. Nothing was changed."))
+        record(Action.SECOND_FACTOR, by=by, about=of_person(user), details={"what": "removed"})
     mail.write("second_factor_removed", user.email, user=user)
 
 
-def password_link(*, user: User) -> str:
+def password_link(*, user: User, by: User | None = None) -> str:
     """A link by which the person chooses a new password, once, within a day; mailed too where that is possible. Raises Refused."""
     if not user.is_active:
         raise Refused(_("This account is switched off: switch it on first. No link was made."))
+    record(Action.PASSWORD_LINK, by=by, about=of_person(user))
     key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
     link: str = get_adapter().get_reset_password_from_key_url(key)
     mail.write("password_link", user.email, user=user, link=link)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.signals import password_changed, password_reset, password_set
+from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.dispatch import receiver
 from django.http import HttpRequest
@@ -43,6 +44,18 @@ def failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_w
         result=Result.FAILED,
         origin=of_request(request) if request is not None else None,
     )
+
+
+@receiver(authenticator_added)
+@receiver(authenticator_removed)
+@receiver(authenticator_reset)
+def second_factor(request: HttpRequest, user: User, authenticator: Any, signal: Any, **_words: Any) -> None:
+    """By the person themselves."""
+    what = {id(authenticator_added): "added", id(authenticator_removed): "removed"}.get(
+        id(signal), "made anew"
+    )
+    details = {"what": what, "kind": authenticator.type}
+    record(Action.SECOND_FACTOR, by=user, about=of_person(user), origin=of_request(request), details=details)
 
 
 def turned_away(request: HttpRequest, name: str) -> None:

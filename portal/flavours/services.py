@@ -9,6 +9,9 @@ from django.db.models import Max
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from portal.accounts.models import User
+from portal.audit.actions import Action, ObjectKind
+from portal.audit.services import record
 from portal.flavours.models import Flavour
 from portal.flavours.selectors import CUSTOM
 from portal.refusal import Refused
@@ -44,22 +47,24 @@ def ensure_flavours(using: str = "default") -> None:
         )
 
 
-def flavour_add(*, wish: FlavourWish) -> Flavour:
+def flavour_add(*, wish: FlavourWish, by: User | None = None) -> Flavour:
     """One more size, after the others. Raises Refused."""
     with transaction.atomic():
         _refuse_same_name(wish.name)
+        _note(by, "added", wish.name)
         last = Flavour.objects.aggregate(last=Max("position"))["last"]
         return Flavour.objects.create(
             key=_free_key(wish.name), position=0 if last is None else last + 1, **asdict(wish)
         )
 
 
-def flavour_change(*, flavour: Flavour, wish: FlavourWish) -> None:
+def flavour_change(*, flavour: Flavour, wish: FlavourWish, by: User | None = None) -> None:
     """Another size under the same key; machines that were made with it stay as they are. Raises Refused."""
     with transaction.atomic():
         _refuse_same_name(wish.name, but=flavour.pk)
         if not Flavour.objects.filter(pk=flavour.pk).update(**asdict(wish)):
             raise Refused(_("That size is not there any more."))
+        _note(by, "changed", wish.name)
 
 
 def flavour_move(*, flavour: Flavour, down: bool) -> None:
@@ -76,13 +81,18 @@ def flavour_move(*, flavour: Flavour, down: bool) -> None:
         Flavour.objects.bulk_update(rows, ["position"])
 
 
-def flavour_remove(*, flavour: Flavour) -> None:
+def flavour_remove(*, flavour: Flavour, by: User | None = None) -> None:
     """Take a size away; machines that were made with it stay as they are. Raises Refused for the last one."""
     with transaction.atomic():
         rows = list(Flavour.objects.select_for_update())
         if len(rows) == 1:
             raise Refused(_("That is the last size. Hide it instead, or add another one first."))
         Flavour.objects.filter(pk=flavour.pk).delete()
+        _note(by, "removed", flavour.name)
+
+
+def _note(by: User | None, what: str, name: str) -> None:
+    record(Action.SIZES_CHANGED, by=by, about=(ObjectKind.SITE, "", name), details={"what": what})
 
 
 def _refuse_same_name(name: str, but: int = 0) -> None:

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from portal.flavours import services
 from portal.flavours.forms import FlavourForm
 from portal.flavours.models import Flavour
+from portal.machines.views.acting import user_of
 from portal.refusal import Refused
 
 
@@ -25,7 +26,7 @@ def flavour_add(request: HttpRequest) -> HttpResponse:
     form = FlavourForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            services.flavour_add(wish=form.wish())
+            services.flavour_add(wish=form.wish(), by=user_of(request))
         except Refused as refusal:
             form.add_refusal(refusal)
         else:
@@ -40,7 +41,7 @@ def flavour_change(request: HttpRequest, flavour_id: int) -> HttpResponse:
     form = FlavourForm.of(flavour, request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            services.flavour_change(flavour=flavour, wish=form.wish())
+            services.flavour_change(flavour=flavour, wish=form.wish(), by=user_of(request))
         except Refused as refusal:
             form.add_refusal(refusal)
         else:
@@ -60,7 +61,7 @@ def flavour_move(request: HttpRequest, flavour_id: int) -> HttpResponse:
 def flavour_remove(request: HttpRequest, flavour_id: int) -> HttpResponse:
     """Take it away."""
     try:
-        services.flavour_remove(flavour=get_object_or_404(Flavour, pk=flavour_id))
+        services.flavour_remove(flavour=get_object_or_404(Flavour, pk=flavour_id), by=user_of(request))
     except Refused as refusal:
         messages.error(request, refusal.message)
     return redirect("flavours:list")

@@ -134,11 +134,17 @@ _ALL = (
         "share",
     ),
     NoticeKind(
-        "handed_over",
-        _("A machine is handed over to you"),
-        _("%(who)s has handed “%(machine)s” over to you."),
-        "box-arrow-in-down",
+        "offered",
+        _("A machine is offered to you"),
+        _("%(who)s wants to hand “%(machine)s” over to you. Take it or decline it in your list of machines."),
+        "gift",
         Way.MAIL,
+    ),
+    NoticeKind(
+        "handed_over",
+        _("A machine belongs to somebody else"),
+        _("“%(machine)s” belongs to %(whose)s now."),
+        "arrow-left-right",
     ),
     NoticeKind(
         "impersonated",

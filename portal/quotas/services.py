@@ -10,6 +10,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
+from portal.audit.actions import Action, ObjectKind
+from portal.audit.services import of_person, record
 from portal.networks.models import Network
 from portal.quotas.amounts import Limits
 from portal.quotas.models import NetworkToAskFor, Quota, Whose
@@ -17,29 +19,42 @@ from portal.refusal import Refused
 from portal.teams.models import Team
 
 
-def quota_of_all(*, whose: Whose, limits: Limits) -> None:
+def quota_of_all(*, whose: Whose, limits: Limits, by: User | None = None) -> None:
     """What counts for every person, or every team, that has no quota of its own."""
-    Quota.objects.update_or_create(whose=whose, user=None, team=None, defaults=asdict(limits))
+    with transaction.atomic():
+        Quota.objects.update_or_create(whose=whose, user=None, team=None, defaults=asdict(limits))
+        record(Action.QUOTA_SET, by=by, about=(ObjectKind.SITE, "", str(whose.label)), details=asdict(limits))
 
 
-def quota_of_person(*, user: User, limits: Limits) -> None:
+def quota_of_person(*, user: User, limits: Limits, by: User | None = None) -> None:
     """A quota of the person's own."""
-    Quota.objects.update_or_create(user=user, defaults={"whose": Whose.PERSON, **asdict(limits)})
+    with transaction.atomic():
+        Quota.objects.update_or_create(user=user, defaults={"whose": Whose.PERSON, **asdict(limits)})
+        record(Action.QUOTA_SET, by=by, about=of_person(user), details=asdict(limits))
 
 
-def quota_of_team(*, team: Team, limits: Limits) -> None:
+def quota_of_team(*, team: Team, limits: Limits, by: User | None = None) -> None:
     """A quota of the team's own."""
-    Quota.objects.update_or_create(team=team, defaults={"whose": Whose.TEAM, **asdict(limits)})
+    with transaction.atomic():
+        Quota.objects.update_or_create(team=team, defaults={"whose": Whose.TEAM, **asdict(limits)})
+        record(Action.QUOTA_SET, by=by, about=(ObjectKind.TEAM, team.pk, team.name), details=asdict(limits))
 
 
-def quota_remove(*, quota: Quota) -> None:
+def quota_remove(*, quota: Quota, by: User | None = None) -> None:
     """That of all others counts again. Raises Refused for that one itself."""
     if quota.whose not in (Whose.PERSON, Whose.TEAM):
         raise Refused(_("That is the quota of all others. Change its numbers instead."))
-    Quota.objects.filter(pk=quota.pk).delete()
+    with transaction.atomic():
+        if Quota.objects.filter(pk=quota.pk).delete()[0]:
+            about = (
+                (ObjectKind.TEAM, quota.team.pk, quota.team.name)
+                if quota.team is not None
+                else (ObjectKind.PERSON, quota.user_id, str(quota.user))
+            )
+            record(Action.QUOTA_REMOVED, by=by, about=about)
 
 
-def networks_to_ask_for(*, networks: Iterable[UUID]) -> None:
+def networks_to_ask_for(*, networks: Iterable[UUID], by: User | None = None) -> None:
     """These networks need an approval, and no others; machines that are in them stay there."""
     wanted = set(Network.objects.filter(pk__in=list(networks)).values_list("pk", flat=True))
     with transaction.atomic():
@@ -48,3 +63,6 @@ def networks_to_ask_for(*, networks: Iterable[UUID]) -> None:
         NetworkToAskFor.objects.bulk_create(
             (NetworkToAskFor(network_id=each) for each in wanted - known), ignore_conflicts=True
         )
+        if wanted != known:
+            names = sorted(Network.objects.filter(pk__in=wanted).values_list("name", flat=True))
+            record(Action.RULES_CHANGED, by=by, details={"networks to ask for": names})

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
+from portal.machines.views.acting import user_of
 from portal.quotas import selectors, services
 from portal.quotas.account import Account
 from portal.quotas.bars import bars_of
@@ -40,7 +41,7 @@ def quota_of_all(request: HttpRequest, whose: str) -> HttpResponse:
     kind = Whose(whose)
     form = LimitsForm(request.POST or None, limits=base_limits(kind))
     if request.method == "POST" and form.is_valid():
-        services.quota_of_all(whose=kind, limits=form.limits())
+        services.quota_of_all(whose=kind, limits=form.limits(), by=user_of(request))
         return _set(request)
     name = _("Every person") if kind is Whose.EVERY_PERSON else _("Every team")
     return _page(request, form, name)
@@ -53,7 +54,7 @@ def quota_of_person(request: HttpRequest, user_id: int) -> HttpResponse:
     account = Account(person.pk)
     form = LimitsForm(request.POST or None, limits=limits_of(account, granted=False))
     if request.method == "POST" and form.is_valid():
-        services.quota_of_person(user=person, limits=form.limits())
+        services.quota_of_person(user=person, limits=form.limits(), by=user_of(request))
         return _set(request)
     return _page(request, form, str(person), account, Quota.objects.filter(user=person).first())
 
@@ -65,7 +66,7 @@ def quota_of_team(request: HttpRequest, team_id: int) -> HttpResponse:
     account = Account(0, team.pk)
     form = LimitsForm(request.POST or None, limits=limits_of(account, granted=False))
     if request.method == "POST" and form.is_valid():
-        services.quota_of_team(team=team, limits=form.limits())
+        services.quota_of_team(team=team, limits=form.limits(), by=user_of(request))
         return _set(request)
     return _page(request, form, str(team), account, Quota.objects.filter(team=team).first())
 
@@ -74,7 +75,7 @@ def quota_of_team(request: HttpRequest, team_id: int) -> HttpResponse:
 def quota_remove(request: HttpRequest, quota_id: int) -> HttpResponse:
     """That of all others counts again."""
     try:
-        services.quota_remove(quota=get_object_or_404(Quota, pk=quota_id))
+        services.quota_remove(quota=get_object_or_404(Quota, pk=quota_id), by=user_of(request))
     except Refused as refusal:
         messages.error(request, refusal.message)
     return redirect("quotas:list")

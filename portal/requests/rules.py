@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from django.db import transaction
+
+from portal.accounts.models import User
+from portal.audit.actions import Action
+from portal.audit.services import record
 from portal.requests.models import Rules
 
 
@@ -10,6 +15,9 @@ def rules_now() -> Rules:
     return Rules.objects.filter(pk=Rules.ONLY).first() or Rules(pk=Rules.ONLY)
 
 
-def rules_set(*, approve_own: bool, days: int) -> None:
+def rules_set(*, approve_own: bool, days: int, by: User | None = None) -> None:
     """Other rules; what waits already keeps the day on which it expires."""
-    Rules.objects.update_or_create(pk=Rules.ONLY, defaults={"approve_own": approve_own, "days": days})
+    wanted = {"approve_own": approve_own, "days": days}
+    with transaction.atomic():
+        Rules.objects.update_or_create(pk=Rules.ONLY, defaults=wanted)
+        record(Action.RULES_CHANGED, by=by, details=wanted)

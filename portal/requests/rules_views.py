@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
+from portal.machines.views.acting import user_of
 from portal.networks.models import Network
 from portal.quotas.models import NetworkToAskFor
 from portal.quotas.services import networks_to_ask_for
@@ -25,8 +26,8 @@ def rules(request: HttpRequest) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
-        rules_set(approve_own=data["approve_own"], days=data["days"])
-        networks_to_ask_for(networks=[each.pk for each in data["networks"]])
+        rules_set(approve_own=data["approve_own"], days=data["days"], by=user_of(request))
+        networks_to_ask_for(networks=[each.pk for each in data["networks"]], by=user_of(request))
         messages.success(request, _("The rules count from now on."))
         return redirect("rules")
     chosen = {str(each) for each in form["networks"].value() or []}

@@ -14,6 +14,7 @@ from portal.live import publish
 from portal.refusal import Refused
 from portal.requests.models import OPEN, Event, Happened, Request, State
 from portal.requests.signals import request_changed
+from portal.requests.telling import told
 from portal.requests.wishes import without_secrets
 
 log = structlog.get_logger()
@@ -48,6 +49,7 @@ def go_on(
 def happened(row: Request, what: Happened, by: User | None, comment: str = "") -> None:
     """Write it into the time line, and tell who wants to know, after the commit."""
     event = Event.objects.create(request=row, what=what, by=by, comment=comment)
+    told(row, event)
     transaction.on_commit(lambda: _tell(row, event))
 
 

@@ -11,12 +11,15 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import Kind
+from portal.audit.actions import Action
+from portal.audit.services import of_machine, record
 from portal.backups.models import Backup
 from portal.machines.asking import change, changeable
 from portal.machines.homes import may_have_machines, refuse_taken_name
 from portal.machines.models import Machine
 from portal.machines.selectors import machine_level
 from portal.machines.services import clean_name
+from portal.notices import services as notices
 from portal.refusal import Refused
 from portal.rights.audience import audience_of
 from portal.rights.levels import Level
@@ -40,6 +43,8 @@ def offer_make(*, machine: Machine, to: User, by: User) -> Offer:
         Offer.objects.filter(machine=row).delete()
         offer = Offer.objects.create(machine=row, to=to, by=by)
         tell(row.pk, {to.pk} | ({before} if before is not None else set()))
+        record(Action.OFFERED, by=by, about=of_machine(row), details={"to": to.get_username()})
+        notices.tell([to], "offered", link="/machines/", who=by.get_username(), machine=row.name)
     log.info("machine offered", machine=str(row.pk), to=to.pk, by=by.pk)
     return offer
 
@@ -52,6 +57,7 @@ def offer_withdraw(*, machine: Machine, by: User) -> None:
             raise Refused(_("It is not offered to anybody any more."))
         offer.delete()
         tell(machine.pk, {offer.to_id})
+        record(Action.OFFER_WITHDRAWN, by=by, about=of_machine(machine))
     log.info("offer withdrawn", machine=str(machine.pk), by=by.pk)
 
 
@@ -60,6 +66,7 @@ def offer_decline(*, offer: Offer, by: User) -> None:
     with transaction.atomic():
         Offer.objects.filter(pk=offer.pk).delete()
         tell(offer.machine_id, {by.pk})
+        record(Action.OFFER_DECLINED, by=by, about=of_machine(offer.machine))
     log.info("offer declined", machine=str(offer.machine_id), by=by.pk)
 
 
@@ -112,7 +119,13 @@ def _settle(row: Machine, *, owner: User, team: Team | None, name: str, by: User
         Machine.objects.filter(pk=row.pk).update(owner=owner, team=team)
     row.refresh_from_db()
     Backup.objects.filter(machine=row).update(owner=owner, team=team)
-    tell(row.pk, had_it | audience_of(row.pk).everybody())
+    has_it = audience_of(row.pk).everybody()
+    tell(row.pk, had_it | has_it)
+    record(Action.HANDED_OVER, by=by, about=of_machine(row), details={"to": str(team or owner)})
+    people = User.objects.filter(pk__in=(had_it | has_it) - {by.pk})
+    notices.tell(
+        people, "handed_over", link=f"/machines/{row.pk}/", machine=row.name, whose=str(team or owner)
+    )
     log.info(
         "machine handed over", machine=str(row.pk), owner=owner.pk, team=team.pk if team else None, by=by.pk
     )

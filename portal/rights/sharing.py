@@ -11,12 +11,15 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
+from portal.audit.actions import Action
+from portal.audit.services import of_machine, record
 from portal.live import publish
 from portal.machines.models import Machine
+from portal.notices import services as notices
 from portal.refusal import Refused
 from portal.rights.audience import Audience
 from portal.rights.levels import SHAREABLE, Level
-from portal.rights.models import Share
+from portal.rights.models import LEVEL_WORDS, Share
 from portal.teams.models import Team
 
 log = structlog.get_logger()
@@ -41,7 +44,18 @@ def share_set(*, machine: Machine, to: User | Team, level: Level, by: User) -> S
         share, _made = Share.objects.update_or_create(
             machine=row, **whom, defaults={"level": level, "given_by": by}
         )
-        tell(row.pk, audience_of_share(share).everybody())
+        people = audience_of_share(share).everybody()
+        tell(row.pk, people)
+        record(
+            Action.SHARED,
+            by=by,
+            about=of_machine(row),
+            details={"with": str(to), "level": level.name.lower()},
+        )
+        notices.tell(
+            User.objects.filter(pk__in=people - {by.pk}), "shared", link=f"/machines/{row.pk}/",
+            who=by.get_username(), machine=row.name, what=LEVEL_WORDS[level],
+        )  # fmt: skip
     log.info("shared", machine=str(row.pk), level=level.name, by=by.pk, **_whom(share))
     return share
 
@@ -55,6 +69,8 @@ def share_withdraw(*, machine: Machine, share_id: UUID, by: User) -> None:
         people = audience_of_share(share).everybody()
         share.delete()
         tell(machine.pk, people)
+        whom = str(share.team or share.user)
+        record(Action.SHARE_WITHDRAWN, by=by, about=of_machine(machine), details={"with": whom})
     log.info("share withdrawn", machine=str(machine.pk), by=by.pk, **_whom(share))
 
 

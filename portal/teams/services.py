@@ -8,6 +8,8 @@ from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
+from portal.audit.actions import Action, ObjectKind
+from portal.audit.services import record
 from portal.live import publish
 from portal.refusal import Refused
 from portal.teams.models import Membership, Role, Team
@@ -22,6 +24,7 @@ def team_create(*, name: str, description: str, owner: User, by: User) -> Team:
             team = Team.objects.create(name=name, description=description)
             Membership.objects.create(team=team, user=owner, role=Role.OWNER)
             _tell(owner.pk)
+            _note(Action.TEAM_MADE, team, by, owner)
     except IntegrityError as exc:
         raise Refused(_("There is a team of this name already. Choose another name."), "name") from exc
     log.info("team made", team=team.pk, by=by.pk)
@@ -33,6 +36,7 @@ def team_change(*, team: Team, name: str, description: str, by: User) -> None:
     try:
         with transaction.atomic():
             Team.objects.filter(pk=team.pk).update(name=name, description=description)
+            _note(Action.TEAM_CHANGED, team, by, name=name)
     except IntegrityError as exc:
         raise Refused(_("There is a team of this name already. Nothing was changed."), "name") from exc
     log.info("team changed", team=team.pk, by=by.pk)
@@ -51,6 +55,7 @@ def team_delete(*, team: Team, by: User) -> None:
             )
             raise Refused(words) from exc
         _tell(*people)
+        _note(Action.TEAM_DELETED, team, by)
     log.info("team deleted", team=team.pk, by=by.pk)
 
 
@@ -60,6 +65,7 @@ def member_add(*, team: Team, user: User, role: Role, by: User) -> Membership:
         with transaction.atomic():
             made = Membership.objects.create(team=_locked(team), user=user, role=role)
             _tell(user.pk)
+            _note(Action.TEAM_JOINED, team, by, user, role=role.value)
     except IntegrityError as exc:
         words = _("%(name)s is in the team already. Nothing was changed.")
         raise Refused(words % {"name": user.username}, "username") from exc
@@ -75,6 +81,7 @@ def member_set_role(*, team: Team, user_id: int, role: Role, by: User) -> None:
             _refuse_last_owner(member)
         Membership.objects.filter(pk=member.pk).update(role=role)
         _tell(user_id)
+        _note(Action.TEAM_ROLE, team, by, member.user, role=role.value)
     log.info("team role", team=team.pk, user=user_id, role=role.value, by=by.pk)
 
 
@@ -86,6 +93,7 @@ def member_remove(*, team: Team, user_id: int, by: User) -> None:
             _refuse_last_owner(member)
         member.delete()
         _tell(user_id)
+        _note(Action.TEAM_LEFT, team, by, member.user)
     log.info("team left", team=team.pk, user=user_id, by=by.pk)
 
 
@@ -107,6 +115,12 @@ def _member(team: Team, user_id: int) -> Membership:
 def _refuse_last_owner(member: Membership) -> None:
     if not member.team.memberships.filter(role=Role.OWNER).exclude(pk=member.pk).exists():
         raise Refused(_("A team needs an owner. Nothing was changed: make somebody else an owner first."))
+
+
+def _note(action: Action, team: Team, by: User, who: User | None = None, **details: str) -> None:
+    if who is not None:
+        details["who"] = who.get_username()
+    record(action, by=by, about=(ObjectKind.TEAM, team.pk, team.name), details=details)
 
 
 def _tell(*people: int) -> None:

@@ -45,7 +45,7 @@ def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
     first = machine_ask(by=ann, wish=big, reason="We train a model for the course of Mondays.", until=None)
     request_ask_back(request=first, by=amy, question="For how many people?")
     second = machine_ask(by=ann, wish=people.wish("render", cpus=4), reason="Rendering a film.", until=None)
-    quota_ask(by=ben, wanted=LargerQuota(machines=40), reason="A class of thirty.")
+    quota_ask(by=ben, wanted=LargerQuota(machines=80), reason="A class of thirty.")
     own = f"/machines/{machine.pk}"
     return {
         "ann": {

@@ -68,7 +68,7 @@ def browser(ann: User) -> Client:
 
 def signed_in(user: User, *, csrf: bool = False) -> Client:
     client = Client(enforce_csrf_checks=csrf, raise_request_exception=False)
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(user)
     return client
 
 
