@@ -48,13 +48,15 @@ def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
     first = machine_ask(by=ann, wish=big, reason="We train a model for the course of Mondays.", until=None)
     request_ask_back(request=first, by=amy, question="For how many people?")
     second = machine_ask(by=ann, wish=people.wish("render", cpus=4), reason="Rendering a film.", until=None)
+    quota_of_person(user=ben, limits=limits)
     quota_ask(by=ben, wanted=LargerQuota(machines=40), reason="A class of thirty.")
     lease_grant(machine=machine, until=timezone.now().date() + timedelta(days=10), by=amy)
     schedule_set(machine=machine, weekdays=range(5), from_hour=8, to_hour=18, by=ann)
     own = f"/machines/{machine.pk}"
     return {
         "ann": {
-            "new-machine": "/machines/new/", "end-date": f"{own}/", "hardware": f"{own}/hardware/", "snapshots": f"{own}/snapshots/",
+            "end-date": f"{own}/",
+            "new-machine": "/machines/new/", "hardware": f"{own}/hardware/", "snapshots": f"{own}/snapshots/",
             "ports": f"{own}/network/", "copies": f"{own}/copies/", "requests": "/requests/",
             "ask-quota": "/requests/quota/", "request-own": f"/requests/{first.pk}/",
         },
