@@ -4,6 +4,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from portal.health import health
+from portal.leases.views import lease_rules
 from portal.requests.rules_views import rules
 from portal.tables.rows import site
 
@@ -25,6 +26,7 @@ urlpatterns = [
     path("settings/quotas/", include("portal.quotas.urls")),
     path("settings/sizes/", include("portal.flavours.urls")),
     path("settings/rules/", rules, name="rules"),
+    path("settings/leases/", lease_rules, name="lease-rules"),
     path("activity/", include("portal.audit.urls")),
     path("notices/", include("portal.notices.urls")),
     path("hooks/", include("portal.hooks.urls")),

@@ -12,6 +12,7 @@ from portal.accounts.models import User
 from portal.activity.models import EXCLUSIVE, OPEN_STATES, STARTING, Kind, Operation
 from portal.audit.services import operation_asked
 from portal.fleet.models import Host
+from portal.leases.over import refuse_when_over
 from portal.live import publish
 from portal.machines import dispatch
 from portal.machines.models import Disk, Machine
@@ -127,6 +128,8 @@ def record(
 
     `said`: the fields that were changed for it, for the activity.
     """
+    if kind in STARTING:
+        refuse_when_over(machine.pk)
     operation = Operation(
         kind=kind,
         machine=machine,

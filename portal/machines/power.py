@@ -53,7 +53,7 @@ def machine_hibernate(*, machine: Machine, by: User) -> Operation:
         return change(row, Kind.SAVE, by, power=Power.SAVED)
 
 
-def machine_wake(*, machine: Machine, by: User) -> Operation:
+def machine_wake(*, machine: Machine, by: User | None) -> Operation:
     """Let a hibernated machine go on where it stood. Raises Refused."""
     with transaction.atomic():
         row = _hibernated(machine)

@@ -70,7 +70,7 @@ def machine_for(user: User, machine_id: UUID) -> Machine:
     """The machine, with host, owner and disc. Raises Http404 where the person may not see it."""
     machine = (
         machines_for(user)
-        .select_related("host", "owner", "team", "disc", "second_disc")
+        .select_related("host", "owner", "team", "disc", "second_disc", "lease", "schedule")
         .filter(pk=machine_id)
         .first()
     )

@@ -143,7 +143,7 @@ def _refuse_small_disk(wish: MachineWish) -> None:
         raise Refused(words % {"name": image.name, "least": least}, "disk_gib")
 
 
-def machine_start(*, machine: Machine, by: User) -> Operation:
+def machine_start(*, machine: Machine, by: User | None) -> Operation:
     """Start a machine that is off. Raises Refused."""
     with transaction.atomic():
         row = wanted(machine)
@@ -155,7 +155,7 @@ def machine_start(*, machine: Machine, by: User) -> Operation:
         return change(row, Kind.START, by, power=Power.RUNNING, run=row.run + 1)
 
 
-def machine_shut_down(*, machine: Machine, by: User) -> Operation:
+def machine_shut_down(*, machine: Machine, by: User | None) -> Operation:
     """Ask the machine's system to shut down. Raises Refused."""
     with transaction.atomic():
         row = running(machine)
@@ -169,7 +169,7 @@ def machine_restart(*, machine: Machine, by: User) -> Operation:
         return change(row, Kind.RESTART, by, power=Power.RUNNING, stop_mode=StopMode.ASK, run=row.run + 1)
 
 
-def machine_force_off(*, machine: Machine, by: User) -> Operation:
+def machine_force_off(*, machine: Machine, by: User | None) -> Operation:
     """Cut the machine off, as if its plug were pulled; ends whatever goes on. Raises Refused."""
     with transaction.atomic():
         row = wanted(machine, whatever_goes_on=True)
@@ -228,7 +228,7 @@ def _power_before(operation: Operation) -> Power:
     return Power.PAUSED if before == Power.PAUSED.value else Power.RUNNING
 
 
-def machine_delete(*, machine: Machine, name: str, by: User) -> Operation:
+def machine_delete(*, machine: Machine, name: str, by: User | None) -> Operation:
     """Remove a machine with all that is on its disks. `name` is typed by the person. Raises Refused."""
     with transaction.atomic():
         row = Machine.objects.select_for_update(of=("self",)).select_related("host").get(pk=machine.pk)

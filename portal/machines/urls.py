@@ -6,6 +6,7 @@ from portal.audit import views as audit
 from portal.backups import views as backups
 from portal.exports import views as exports
 from portal.figures import views as figures
+from portal.leases import views as leases
 from portal.machines.views import (
     copies,
     firmware,
@@ -69,6 +70,10 @@ urlpatterns = [
     path("<uuid:machine_id>/wake/", power_states.machine_wake, name="wake"),
     path("<uuid:machine_id>/start-anew/", power_states.machine_start_anew, name="start-anew"),
     path("<uuid:machine_id>/autostart/", power_states.machine_set_autostart, name="autostart"),
+    path("<uuid:machine_id>/lease/set/", leases.lease_set, name="lease-set"),
+    path("<uuid:machine_id>/lease/extend/", leases.lease_extend, name="lease-extend"),
+    path("<uuid:machine_id>/lease/remove/", leases.lease_remove, name="lease-remove"),
+    path("<uuid:machine_id>/schedule/", leases.schedule_set, name="schedule-set"),
     path("<uuid:machine_id>/cancel/", power.operation_cancel, name="cancel"),
     path("<uuid:machine_id>/sharing/", sharing.machine_sharing, name="sharing"),
     path("<uuid:machine_id>/share/", sharing.machine_share, name="share"),

@@ -122,6 +122,23 @@ _ALL = (
         Way.MAIL,
     ),
     NoticeKind(
+        "lease_over",
+        _("A machine's time is over"),
+        _(
+            "The time of “%(machine)s” is over, so it is shut down. On %(day)s it is deleted with all that is on its "
+            "disks, unless it is extended on its page before."
+        ),
+        "hourglass-bottom",
+        Way.MAIL,
+    ),
+    NoticeKind(
+        "lease_deleted",
+        _("A machine was deleted after its time"),
+        _("“%(machine)s” was deleted: its time was over, and nobody extended it."),
+        "trash",
+        Way.MAIL,
+    ),
+    NoticeKind(
         "machine_idle",
         _("A machine does nothing"),
         _("“%(machine)s” has done nothing for %(since)s."),

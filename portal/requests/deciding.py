@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import Operation
+from portal.leases.services import lease_grant
 from portal.machines import cloning, services
 from portal.machines.homes import may_have_machines
 from portal.quotas.account import Account
@@ -106,6 +107,8 @@ def _carry_out(row: Request, given: Kept) -> None:
         return
     with approved():
         operation = _make(owner, given, row.team)
+    if row.until is not None and operation.machine is not None and row.decided_by is not None:
+        lease_grant(machine=operation.machine, until=row.until, by=row.decided_by)
     Request.objects.filter(pk=row.pk).update(machine=operation.machine_id)
 
 

@@ -25,6 +25,7 @@ FILES = (
     "test_at_the_same_moment.py",
     "test_copies.py",
     "test_figures.py",
+    "test_leases.py",
     "test_library.py",
     "test_machine_services.py",
     "test_networks.py",

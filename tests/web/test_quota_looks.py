@@ -6,12 +6,15 @@ With OFFSHOOT_SCREENSHOTS=<folder> each page is kept there as a picture.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from portal.accounts.models import User
 from portal.flavours.models import Flavour
+from portal.leases.services import lease_grant, schedule_set
 from portal.quotas.amounts import Limits
 from portal.quotas.services import quota_of_person
 from portal.requests.deciding import request_ask_back
@@ -45,10 +48,14 @@ def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
     first = machine_ask(by=ann, wish=big, reason="We train a model for the course of Mondays.", until=None)
     request_ask_back(request=first, by=amy, question="For how many people?")
     second = machine_ask(by=ann, wish=people.wish("render", cpus=4), reason="Rendering a film.", until=None)
-    quota_ask(by=ben, wanted=LargerQuota(machines=80), reason="A class of thirty.")
+    quota_of_person(user=ben, limits=limits)
+    quota_ask(by=ben, wanted=LargerQuota(machines=40), reason="A class of thirty.")
+    lease_grant(machine=machine, until=timezone.now().date() + timedelta(days=10), by=amy)
+    schedule_set(machine=machine, weekdays=range(5), from_hour=8, to_hour=18, by=ann)
     own = f"/machines/{machine.pk}"
     return {
         "ann": {
+            "end-date": f"{own}/",
             "new-machine": "/machines/new/", "hardware": f"{own}/hardware/", "snapshots": f"{own}/snapshots/",
             "ports": f"{own}/network/", "copies": f"{own}/copies/", "requests": "/requests/",
             "ask-quota": "/requests/quota/", "request-own": f"/requests/{first.pk}/",
@@ -57,6 +64,7 @@ def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
             "requests-waiting": "/requests/", "request": f"/requests/{second.pk}/", "quotas": "/settings/quotas/",
             "quota": f"/settings/quotas/people/{ann.pk}/", "sizes": "/settings/sizes/",
             "size": "/settings/sizes/new/", "rules": "/settings/rules/",
+            "end-dates": "/settings/leases/", "end-date-administrator": f"{own}/",
         },
     }  # fmt: skip
 

@@ -31,6 +31,7 @@ from portal.flavours.models import Flavour
 from portal.hooks.models import Delivery, Hook
 from portal.images import parts
 from portal.images.models import Download, Image, Upload
+from portal.leases.models import Lease, LeaseRules, Schedule
 from portal.live import publish
 from portal.machines.models import Disk, Machine, Nic, Snapshot, Template
 from portal.machines.specs import spec_of
@@ -235,6 +236,7 @@ def everything() -> list[dict[str, Any]]:
         Machine, Disk, Nic, Snapshot, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
         Network, Uplink, PublishedPort, Share, Offer, Team, Membership, Download, Invitation,
         Request, Event, Rules, Quota, Grant, NetworkToAskFor, Flavour, Notice, Choice, Hook, Delivery,
+        Lease, Schedule, LeaseRules,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [

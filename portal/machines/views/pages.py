@@ -19,6 +19,7 @@ from portal.fleet.selectors import candidates
 from portal.fleet.words import emulated_notice
 from portal.images.models import Image
 from portal.images.selectors import discs_ready, disks_ready, driver_disc
+from portal.leases.selectors import lease_card
 from portal.machines import selectors, services
 from portal.machines.drives import drives_of
 from portal.machines.forms import AUTOSTARTS, NewMachineForm
@@ -154,5 +155,6 @@ def machine_detail(request: HttpRequest, machine_id: UUID) -> HttpResponse:
         "firmware": firmware_card(machine),
         "hood": machine.under_the_hood,
         "autostarts": AUTOSTARTS,
+        "term": lease_card(machine, user_of(request)),
     }
     return machine_page(request, machine, "detail", "machines/detail.html", context)
