@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "portal.console",
     "portal.live",
     "portal.requests",
+    "portal.classes",
 ]
 
 MIDDLEWARE = [

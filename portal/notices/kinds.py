@@ -134,6 +134,12 @@ _ALL = (
         "share",
     ),
     NoticeKind(
+        "class_machine",
+        _("A machine was made for you in a class"),
+        _("%(who)s has made the machine “%(machine)s” for you, in the class “%(class)s”."),
+        "mortarboard",
+    ),
+    NoticeKind(
         "handed_over",
         _("A machine is handed over to you"),
         _("%(who)s has handed “%(machine)s” over to you."),
