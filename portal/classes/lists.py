@@ -141,9 +141,9 @@ def text_of_team(team: Team) -> str:
 
 
 def written(rows: Iterable[tuple[str, str]]) -> str:
-    """A list as text that `lines_of` reads the same."""
+    """A list as text that `lines_of` reads the same; with headings, since somebody may be called like one."""
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
+    csv.writer(out, lineterminator="\n").writerows([("account", "machine"), *rows])
     return out.getvalue()
 
 
