@@ -88,6 +88,7 @@ INSTALLED_APPS = [
     "portal.live",
     "portal.requests",
     "portal.leases",
+    "portal.classes",
 ]
 
 MIDDLEWARE = [

@@ -15,6 +15,7 @@ urlpatterns = [
     path("people/", include("portal.accounts.people_urls")),
     path("machines/", include("portal.machines.urls")),
     path("teams/", include("portal.teams.urls")),
+    path("classes/", include("portal.classes.urls")),
     path("templates/", include("portal.machines.template_urls")),
     path("discs/", include("portal.images.urls")),
     path("networks/", include("portal.networks.urls")),

@@ -151,6 +151,12 @@ _ALL = (
         "share",
     ),
     NoticeKind(
+        "class_machine",
+        _("A machine was made for you in a class"),
+        _("%(who)s has made the machine “%(machine)s” for you, in the class “%(class)s”."),
+        "mortarboard",
+    ),
+    NoticeKind(
         "offered",
         _("A machine is offered to you"),
         _("%(who)s wants to hand “%(machine)s” over to you. Take it or decline it in your list of machines."),

@@ -21,6 +21,7 @@ class Who(Enum):
     HOST = "a host that shows a token for this very file; the view reads it"
     SIGNED_IN = "signed in"
     DOER = "signed in, and no auditor: they change nothing"
+    TEACHER = "administrator, or an owner of a team"
     APPROVER = "approves what others ask for, or administrator; an auditor may read it"
     AUDITOR = "reads all, or administrator"
     ADMINISTRATOR = "administrator"
@@ -46,6 +47,8 @@ class Of(Enum):
     """OWN, for whom it is."""
     REQUEST = "request_id"
     """SEE: what is asked, and how it goes. OWN: withdraw it, answer, for who asked."""
+    CLASS = "class_id"
+    """SEE: who has which machine. OWN: what is done with all of them, for who made it, or an owner of its team."""
 
 
 Needs = Who | Level
@@ -274,6 +277,13 @@ RIGHTS: dict[str, Right] = {
     "teams:member-role": Right(changes=OWN, of=Of.TEAM),
     "teams:member-remove": Right(changes=OWN, of=Of.TEAM),
     "teams:delete": Right(changes=OWN, of=Of.TEAM),
+    # Classes
+    "classes:list": Right(Who.SIGNED_IN),
+    "classes:new": Right(Who.TEACHER, Who.TEACHER),
+    "classes:detail": Right(SEE, of=Of.CLASS),
+    "classes:act": Right(changes=OWN, of=Of.CLASS),
+    "classes:delete-machines": Right(changes=OWN, of=Of.CLASS),
+    "classes:remove": Right(changes=OWN, of=Of.CLASS),
 }
 """Each address by its view's name; `space:*` stands for all of a space that is not ours to list."""
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.accounts.models import User
 from portal.accounts.selectors import person_level
 from portal.backups.selectors import backup_level
+from portal.classes.selectors import class_level, may_make_classes
 from portal.images.selectors import image_level, upload_level
 from portal.machines.selectors import machine_level
 from portal.machines.template_selectors import template_level
@@ -34,6 +35,7 @@ _FINDERS: dict[Of, Callable[[User, Any], Level | None]] = {
     Of.REQUEST: request_level,
     Of.PERSON: person_level,
     Of.NOTICE: notice_level,
+    Of.CLASS: class_level,
 }
 
 
@@ -105,6 +107,8 @@ def _holds(user: User, who: object, *, changes: bool) -> bool:
             return True
         case Who.DOER:
             return not user.only_reads
+        case Who.TEACHER:
+            return may_make_classes(user)
         case Who.APPROVER:
             return not changes if user.only_reads else user.is_approver
         case Who.AUDITOR:

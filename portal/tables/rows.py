@@ -14,6 +14,7 @@ from portal.audit.actions import Action, ObjectKind
 from portal.audit.models import Entry, Head
 from portal.audit.services import record
 from portal.backups.models import Backup, BackupPlan
+from portal.classes.models import Class, Member
 from portal.exports.models import Export
 from portal.flavours.models import Flavour
 from portal.fleet.models import Host
@@ -161,6 +162,8 @@ TABLES: dict[type[models.Model], type[Readable]] = {
     Registration: Readable,
     Share: Readable,
     Offer: Readable,
+    Class: Readable,
+    Member: Readable,
 }
 site = Tables(name="admin")
 for _model, _rows in TABLES.items():

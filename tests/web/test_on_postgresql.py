@@ -23,6 +23,7 @@ FILES = (
     "test_admin.py",
     "test_audit.py",
     "test_at_the_same_moment.py",
+    "test_classes.py",
     "test_copies.py",
     "test_figures.py",
     "test_leases.py",

@@ -25,6 +25,7 @@ from portal.accounts.models import Invitation, User
 from portal.activity.models import Operation
 from portal.asgi import websocket_routes
 from portal.backups.models import Backup, BackupPlan
+from portal.classes.models import Class, Member
 from portal.console.models import ConsoleTicket
 from portal.exports.models import Export
 from portal.flavours.models import Flavour
@@ -76,6 +77,9 @@ class Person:
         """Of what the addresses of the test name."""
         if of is Of.PERSON:
             return OWN if name == "owner" or self.staff else SEE if self.audits else None
+        if of is Of.CLASS:
+            mine = name == "owner" or self.role is Role.OWNER or self.staff
+            return OWN if mine else SEE if self.audits else None
         if of is Of.REQUEST and name != "owner":
             return SEE if self.staff or self.approves or self.audits else None
         if of in (Of.UPLOAD, Of.OFFER, Of.REQUEST, Of.NOTICE):
@@ -93,6 +97,7 @@ class Person:
         return {
             Who.SIGNED_IN: True,
             Who.DOER: not self.audits,
+            Who.TEACHER: self.staff or self.role is Role.OWNER,
             Who.APPROVER: self.approves or self.staff or (self.audits and not changes),
             Who.AUDITOR: self.audits or self.staff,
             Who.ADMINISTRATOR: self.staff,
@@ -182,6 +187,8 @@ def addresses(running: Machine, ann: User, ben: User, team: Team) -> dict[str, s
     quota_of_person(user=ann, limits=Limits(machines=50))
     notice = Notice.objects.create(person=ann, kind="machine_ended", text="It ended.")
     hook = Hook.objects.create(name="chat", address="https://chat.example.org/", kinds=["machine_ended"])
+    made = Class.objects.create(name="course", template=template, template_name="base", made_by=ann)
+    Member.objects.create(in_class=made, person=ann, person_name="ann", machine=running, machine_name="web")
     parts_of_addresses: dict[str, Any] = {
         "machine_id": running.pk, "image_id": image.pk, "upload_id": upload.pk, "download_id": download.pk,
         "wish": "pause", "snapshot_id": snapshot.pk, "disk_id": running.disks.get().pk, "nic_id": nic.pk,
@@ -191,7 +198,7 @@ def addresses(running: Machine, ann: User, ben: User, team: Team) -> dict[str, s
         "token": "wrong", "uidb36": "1", "key": "wrong", "session_id": 1, "pk": 1,
         "notice_id": notice.pk, "hook_id": hook.pk,
         "request_id": request.pk, "flavour_id": Flavour.objects.values_list("pk", flat=True)[0], "whose": "every_person",
-        "quota_id": Quota.objects.get().pk,
+        "class_id": made.pk, "quota_id": Quota.objects.get().pk,
     }  # fmt: skip
     return dict(_reversed(get_resolver(), parts_of_addresses))
 
@@ -225,7 +232,7 @@ def account_of(name: str, person: Person, machine: Machine, team: Team) -> User:
         Share.objects.create(machine=machine, user=user, level=person.share)
     if person.role is not None:
         Membership.objects.create(team=team, user=user, role=person.role)
-        for model in (Machine, Template, Backup):
+        for model in (Machine, Template, Backup, Class):
             model._default_manager.update(team=team)
     return user
 
@@ -236,7 +243,7 @@ def everything() -> list[dict[str, Any]]:
         Machine, Disk, Nic, Snapshot, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
         Network, Uplink, PublishedPort, Share, Offer, Team, Membership, Download, Invitation,
         Request, Event, Rules, Quota, Grant, NetworkToAskFor, Flavour, Notice, Choice, Hook, Delivery,
-        Lease, Schedule, LeaseRules,
+        Lease, Schedule, LeaseRules, Class, Member,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
     return [

@@ -1,0 +1,9 @@
+"""Django's name for this folder."""
+
+from django.apps import AppConfig
+
+
+class ClassesConfig(AppConfig):
+    """See the folder's docstring."""
+
+    name = "portal.classes"
