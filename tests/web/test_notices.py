@@ -29,7 +29,7 @@ from tests.web.site import Browser
 from workers.contract.messages import EndReason, Observed, OperationState, PauseReason
 
 GAPS = dict.fromkeys(
-    ("day",
+    ("whose", "class", "day",
      "machine", "host", "what", "why", "name", "who", "decision", "when", "then", "since", "reason", "hook", "times", "found"),
     "something",
 )  # fmt: skip
