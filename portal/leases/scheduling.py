@@ -41,6 +41,8 @@ def schedules_run(*, now: datetime | None = None) -> None:
             log.info("a schedule has to wait", machine=str(schedule.machine_id), why=refusal.message)
             if at >= edge.at + _TRIED_FOR:
                 _give_up(schedule, edge, refusal)
+        except Exception:  # one machine in trouble keeps no other from its hours
+            log.exception("a schedule failed", machine=str(schedule.machine_id))
 
 
 def _is_ours(schedule: Schedule, edge: Edge) -> bool:

@@ -44,6 +44,8 @@ def leases_walk(*, now: datetime | None = None) -> None:
             _step(lease, rules, at)
         except Refused as refusal:  # a backup is being taken, say; the next walk tries again
             log.info("a lease's step has to wait", machine=str(lease.machine_id), why=refusal.message)
+        except Exception:  # one machine in trouble keeps no other from its reminder
+            log.exception("a lease's step failed", machine=str(lease.machine_id))
 
 
 def _step(lease: Lease, rules: LeaseRules, now: datetime) -> None:

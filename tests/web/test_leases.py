@@ -12,7 +12,7 @@ from portal.audit.actions import Action
 from portal.audit.models import Entry
 from portal.figures.models import MachineStretch
 from portal.figures.packing import FIELDS, QUARTERS, packed_pairs
-from portal.leases import services
+from portal.leases import services, walk
 from portal.leases.idling import idle_find
 from portal.leases.models import Lease, LeaseRules, Schedule
 from portal.leases.scheduling import schedules_run
@@ -26,7 +26,7 @@ from portal.requests.deciding import request_approve
 from portal.requests.services import machine_ask
 from portal.rights.models import Share
 from portal.teams.models import Membership, Role, Team
-from tests.web.people import done, newest, signed_in, wish
+from tests.web.people import done, machine_of, newest, signed_in, wish
 from workers.contract.messages import Observed
 
 NOON = datetime.combine(datetime.now(UTC).date(), datetime.min.time(), UTC) + timedelta(hours=12)
@@ -70,6 +70,23 @@ def test_its_people_are_reminded_a_week_and_a_day_before_once_each(leased: Machi
     assert len(notices(ann, "lease_ends")) == 2
     assert lines(Action.LEASE_REMINDED) == 2
     assert newest(leased).kind == Kind.CREATE
+
+
+def test_a_machine_in_trouble_keeps_no_other_from_its_reminder(
+    leased: Machine, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = done(machine_of(ann, "other"))
+    services.lease_set(machine=other, ends_on=TODAY + days(9), by=ann)
+    step = walk._step
+
+    def in_trouble(lease: Lease, rules: LeaseRules, now: datetime) -> None:
+        if lease.machine_id == other.pk:
+            raise RuntimeError
+        step(lease, rules, now)
+
+    monkeypatch.setattr(walk, "_step", in_trouble)
+    walk_on(3)
+    assert len(notices(ann, "lease_ends")) == 1
 
 
 def test_a_teams_machine_concerns_its_owners_and_members_and_nobody_who_looks(
