@@ -5,6 +5,7 @@ from django.views.generic import RedirectView
 
 from portal.health import health
 from portal.leases.views import lease_rules
+from portal.overview.views import overview
 from portal.requests.rules_views import rules
 from portal.tables.rows import site
 
@@ -12,6 +13,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="machines:list"), name="home"),
     path("health/", health, name="health"),
     path("", include("portal.accounts.urls")),
+    path("overview/", overview, name="overview"),
     path("people/", include("portal.accounts.people_urls")),
     path("machines/", include("portal.machines.urls")),
     path("teams/", include("portal.teams.urls")),

@@ -212,6 +212,7 @@ RIGHTS: dict[str, Right] = {
     "images:file": Right(Who.HOST),
     "exports:receive": Right(Who.HOST, Who.HOST),
     # Hosts and networks
+    "overview": Right(Who.AUDITOR),
     "fleet:list": Right(Who.AUDITOR),
     "fleet:detail": Right(Who.AUDITOR),
     "fleet:figures-data": Right(Who.AUDITOR),

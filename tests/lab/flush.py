@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.db import connection
@@ -9,6 +10,7 @@ from django.db import connection
 from portal.audit.triggers import CREATE, DROP, TABLE
 
 
+@cache
 def let_tests_empty_tables() -> None:
     """Once a process."""
     vendor, operations = connection.vendor, type(connection.ops)

@@ -1,0 +1,1 @@
+"""The site at a glance, for who answers for it."""
