@@ -225,8 +225,10 @@ def test_a_disc_that_leaves_the_library_is_forgotten_by_the_hosts(fleet: Fleet, 
     fleet.portal.post(fleet.client, f"/discs/{image}/delete/")
     assert f"/discs/{image}/" not in fleet.client.get("/discs/").text
     wait_for("both hosts have forgotten it", lambda: not any(copy.exists() for copy in copies), seconds=30)
-    for host in fleet.hosts.values():
-        assert [path.name for path in host.state.images.iterdir()] == []
+    folders = [host.state.images for host in fleet.hosts.values()]
+    wait_for(
+        "nothing of it is left", lambda: not any(any(folder.iterdir()) for folder in folders), seconds=30
+    )
     for machine in fleet.machines.values():
         fleet.portal.wait_state(fleet.client, machine, "running")
 
