@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.audit import checking
 from portal.audit.actions import Action, ObjectKind, Result, choices
 from portal.audit.exporting import as_csv, as_json_lines
@@ -22,7 +23,7 @@ from portal.audit.selectors import Filter, entries, filter_of, machines_still_th
 from portal.audit.services import of_person, record
 from portal.audit.words import shown
 from portal.machines.selectors import machine_for
-from portal.machines.views.acting import machine_page, user_of
+from portal.machines.views.acting import machine_page
 
 _ROWS_A_PAGE = 50
 _FORMATS: dict[str, tuple[str, str, Callable[[Append], Iterator[str]]]] = {

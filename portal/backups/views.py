@@ -14,12 +14,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.backups import selectors, services
 from portal.backups.forms import WEEKDAYS, BackUpForm, PlanForm, RestoreForm
 from portal.backups.models import Backup, BackupPlan
 from portal.machines.models import Machine
 from portal.machines.selectors import machine_for
-from portal.machines.views.acting import machine_page, user_of
+from portal.machines.views.acting import machine_page
 from portal.refusal import Refused
 
 _ROWS_A_PAGE = 50

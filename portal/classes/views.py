@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.activity.models import Kind
 from portal.classes import acts, selectors
 from portal.classes.forms import NewClassForm
@@ -19,7 +20,6 @@ from portal.classes.lists import Wanted, WrongLines, lines_of, wanted_of, writte
 from portal.classes.making import class_make, is_approved
 from portal.classes.models import Class
 from portal.machines.cloning import hardware_of
-from portal.machines.views.acting import user_of
 from portal.quotas.amounts import Amounts, Field, said
 from portal.refusal import Refused
 from portal.rights.levels import Level

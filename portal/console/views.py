@@ -8,9 +8,9 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from portal.accounts.signed_in import user_of
 from portal.console.services import ticket_issue
 from portal.machines.selectors import machine_for
-from portal.machines.views.acting import user_of
 from portal.refusal import Refused
 
 

@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.activity.models import Operation
 from portal.exports import selectors, services
 from portal.exports.models import Export, Format
@@ -20,7 +21,7 @@ from portal.images import parts
 from portal.images.streaming import file_response
 from portal.machines.models import Machine
 from portal.machines.selectors import machine_for
-from portal.machines.views.acting import act, user_of
+from portal.machines.views.acting import act
 from portal.refusal import Refused
 from workers.contract.tokens import Purpose, TokenError, subject_of
 

@@ -12,11 +12,12 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.figures.charts import OF_A_HOST, OF_A_MACHINE, Chart, columns, described
 from portal.figures.selectors import RANGES, Range, Subject, pairs, times
 from portal.fleet.models import Host
 from portal.machines import selectors as machines
-from portal.machines.views.acting import machine_page, user_of
+from portal.machines.views.acting import machine_page
 from workers.contract.figures import SAMPLE_SECONDS
 
 _SLOW_SECONDS = 60

@@ -7,10 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.flavours import services
 from portal.flavours.forms import FlavourForm
 from portal.flavours.models import Flavour
-from portal.machines.views.acting import user_of
 from portal.refusal import Refused
 
 

@@ -8,10 +8,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.hooks import services
 from portal.hooks.forms import HookForm
 from portal.hooks.models import Hook
-from portal.machines.views.acting import user_of
 from portal.refusal import Refused
 
 _DELIVERIES = 50

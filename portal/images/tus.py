@@ -17,7 +17,7 @@ from django.utils.http import http_date
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.images import parts, selectors, services
 from portal.images.models import Upload
 from portal.refusal import Refused
@@ -65,7 +65,7 @@ def uploads(request: HttpRequest) -> HttpResponse:
         return _refusal(HTTPStatus.BAD_REQUEST, _("The browser did not say how large the file is."))
     try:
         filename = _metadata(request.headers.get("Upload-Metadata", "")).get("filename", "")
-        upload = services.upload_begin(owner=_user(request), filename=filename, length=length)
+        upload = services.upload_begin(owner=user_of(request), filename=filename, length=length)
     except ValueError:
         return _refusal(HTTPStatus.BAD_REQUEST, _("The browser did not say what the file is called."))
     except Refused as refusal:
@@ -84,14 +84,14 @@ def upload(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     try:
         if request.method == "PATCH":
             return _patch(request, upload_id)
-        services.upload_cancel(owner=_user(request), upload_id=upload_id)
+        services.upload_cancel(owner=user_of(request), upload_id=upload_id)
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     except Upload.DoesNotExist:
         return _refusal(HTTPStatus.NOT_FOUND, _("This upload is not there any more. Choose the file again."))
 
 
 def _head(request: HttpRequest, upload_id: UUID) -> HttpResponse:
-    state = selectors.upload_state(_user(request), upload_id)
+    state = selectors.upload_state(user_of(request), upload_id)
     if state is None:
         return HttpResponse(status=HTTPStatus.NOT_FOUND)
     response = HttpResponse(status=HTTPStatus.OK)
@@ -107,7 +107,7 @@ def _patch(request: HttpRequest, upload_id: UUID) -> HttpResponse:
     offset = _number(request, "Upload-Offset")
     if offset is None:
         return _refusal(HTTPStatus.BAD_REQUEST, _("The browser did not say where the bytes belong."))
-    user = _user(request)
+    user = user_of(request)
     try:
         # Under ASGI the body was received whole before this runs, into a temporary file: that is why it comes in pieces.
         arrived = services.upload_append(owner=user, upload_id=upload_id, offset=offset, body=request)
@@ -158,8 +158,3 @@ def _expires(response: HttpResponse, upload: Upload | None) -> HttpResponse:
 
 def _refusal(status: HTTPStatus, message: str) -> HttpResponse:
     return JsonResponse({"message": message}, status=status)
-
-
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # noqa: S101  the gate has seen to it
-    return request.user

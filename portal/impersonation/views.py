@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.audit.origin import BEHIND
 from portal.impersonation import services
-from portal.machines.views.acting import user_of
 from portal.refusal import Refused
 
 

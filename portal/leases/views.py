@@ -12,11 +12,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.leases import services
 from portal.leases.forms import LeaseForm, LeaseRulesForm, ScheduleForm
 from portal.leases.rules import lease_rules_now, lease_rules_set
 from portal.machines.models import Machine
-from portal.machines.views.acting import act, user_of
+from portal.machines.views.acting import act
 from portal.refusal import Refused
 
 

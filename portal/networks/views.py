@@ -13,8 +13,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.fleet.models import Host
-from portal.machines.views.acting import user_of
 from portal.networks import changing, selectors, uplinks
 from portal.networks.forms import (
     IPV6,

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.machines.views.acting import user_of
+from portal.accounts.signed_in import user_of
 from portal.notices import selectors, services
 from portal.notices.kinds import Way
 from portal.notices.models import Notice

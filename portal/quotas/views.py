@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
-from portal.machines.views.acting import user_of
+from portal.accounts.signed_in import user_of
 from portal.quotas import selectors, services
 from portal.quotas.account import Account
 from portal.quotas.bars import bars_of

@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from portal.machines.views.acting import user_of
+from portal.accounts.signed_in import user_of
 from portal.networks.models import Network
 from portal.quotas.models import NetworkToAskFor
 from portal.quotas.services import networks_to_ask_for

@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts.models import User
-from portal.machines.views.acting import user_of
+from portal.accounts.signed_in import user_of
 from portal.quotas.account import Account
 from portal.quotas.bars import bars_of
 from portal.quotas.limits import limits_of

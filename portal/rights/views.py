@@ -13,9 +13,10 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.machines.models import Machine
 from portal.machines.selectors import machine_for, machine_level
-from portal.machines.views.acting import act, machine_page, user_of
+from portal.machines.views.acting import act, machine_page
 from portal.refusal import Refused
 from portal.rights import handing_over, sharing
 from portal.rights.forms import HandOverForm, HomeForm, ShareForm, TakeForm

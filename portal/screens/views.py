@@ -8,8 +8,8 @@ from uuid import UUID
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.machines import selectors
-from portal.machines.views.acting import user_of
 from portal.screens.models import Screen
 from workers.contract.messages import Observed
 

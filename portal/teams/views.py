@@ -11,8 +11,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.machines.selectors import machines_of_team
-from portal.machines.views.acting import user_of
 from portal.refusal import Refused
 from portal.rights.levels import Level
 from portal.rights.scope import level_of

@@ -13,14 +13,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from portal.accounts.models import User
 from portal.accounts.selectors import sessions_of
+from portal.accounts.signed_in import user_of
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """The account at a glance."""
-    user = person_of(request)
+    user = user_of(request)
     factors = Authenticator.objects.filter(user=user).values_list("type", flat=True)
     context = {
         "has_app": Authenticator.Type.TOTP in factors,
@@ -42,14 +42,7 @@ def add_passkey(request: HttpRequest) -> HttpResponse:
 @require_POST
 def session_end(request: HttpRequest, session_id: int) -> HttpResponse:
     """Signed out there."""
-    session = get_object_or_404(UserSession, pk=session_id, user=person_of(request))
+    session = get_object_or_404(UserSession, pk=session_id, user=user_of(request))
     end_sessions(request, [session])
     messages.success(request, _("Signed out there. What was open in that browser is closed."))
     return redirect("usersessions_list")
-
-
-def person_of(request: HttpRequest) -> User:
-    """The signed-in person; the gate lets nobody else come to what needs one."""
-    if not isinstance(request.user, User):
-        raise Http404
-    return request.user

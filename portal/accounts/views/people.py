@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from portal.accounts import invitations, people, registration, selectors, sessions
 from portal.accounts.forms import InviteForm, RolesForm
 from portal.accounts.models import User
-from portal.accounts.views.own import person_of
+from portal.accounts.signed_in import user_of
 from portal.audit.actions import Action
 from portal.audit.services import of_person, record
 from portal.refusal import Refused
@@ -62,7 +62,7 @@ def detail(request: HttpRequest, user_id: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def invite(request: HttpRequest) -> HttpResponse:
     """A link for somebody new, shown once."""
-    by = person_of(request)
+    by = user_of(request)
     form = InviteForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -80,7 +80,7 @@ def withdraw(request: HttpRequest, invitation_id: int) -> HttpResponse:
     """The link is good no longer."""
     return _done(
         request,
-        lambda: invitations.withdraw(invitation_id=invitation_id, by=person_of(request)),
+        lambda: invitations.withdraw(invitation_id=invitation_id, by=user_of(request)),
         _("The invitation was withdrawn: its link is good no longer."),
         redirect("people:list"),
     )
@@ -90,7 +90,7 @@ def withdraw(request: HttpRequest, invitation_id: int) -> HttpResponse:
 def registration_set(request: HttpRequest) -> HttpResponse:
     """Whether people may register themselves."""
     is_on = request.POST.get("is_on") == "yes"
-    registration.registration_set(is_open=is_on, by=person_of(request))
+    registration.registration_set(is_open=is_on, by=user_of(request))
     said = (
         _("People can register themselves now; you let them in here.")
         if is_on
@@ -106,7 +106,7 @@ def approve(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, pk=user_id)
     said = _("%(name)s can sign in now.") % {"name": user.get_username()}
     return _done(
-        request, lambda: registration.approve(user=user, by=person_of(request)), said, redirect("people:list")
+        request, lambda: registration.approve(user=user, by=user_of(request)), said, redirect("people:list")
     )
 
 
@@ -116,7 +116,7 @@ def decline(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, pk=user_id)
     said = _("%(name)s was declined; the account is gone.") % {"name": user.get_username()}
     return _done(
-        request, lambda: registration.decline(user=user, by=person_of(request)), said, redirect("people:list")
+        request, lambda: registration.decline(user=user, by=user_of(request)), said, redirect("people:list")
     )
 
 
@@ -127,7 +127,7 @@ def roles_set(request: HttpRequest, user_id: int) -> HttpResponse:
     form.full_clean()
     return _done(
         request,
-        lambda: people.roles_set(user=user, roles=form.roles(), by=person_of(request)),
+        lambda: people.roles_set(user=user, roles=form.roles(), by=user_of(request)),
         _("The roles were changed."),
         _back(user),
     )
@@ -138,7 +138,7 @@ def switch_off(request: HttpRequest, user_id: int) -> HttpResponse:
     """Nobody signs in with this account any more."""
     user = _person(user_id)
     said = _("The account is switched off, and signed out everywhere. Its machines stay as they are.")
-    return _done(request, lambda: people.switch_off(user=user, by=person_of(request)), said, _back(user))
+    return _done(request, lambda: people.switch_off(user=user, by=user_of(request)), said, _back(user))
 
 
 @require_POST
@@ -147,7 +147,7 @@ def switch_on(request: HttpRequest, user_id: int) -> HttpResponse:
     user = _person(user_id)
     return _done(
         request,
-        lambda: people.switch_on(user=user, by=person_of(request)),
+        lambda: people.switch_on(user=user, by=user_of(request)),
         _("The account is switched on again."),
         _back(user),
     )
@@ -158,7 +158,7 @@ def sign_out(request: HttpRequest, user_id: int) -> HttpResponse:
     """Every session of somebody ends."""
     user = _person(user_id)
     ended = sessions.end_all(user=user)
-    record(Action.SIGNED_OUT, by=person_of(request), about=of_person(user), details={"sessions": ended})
+    record(Action.SIGNED_OUT, by=user_of(request), about=of_person(user), details={"sessions": ended})
     said = ngettext("%(n)d session was ended.", "%(n)d sessions were ended.", ended) % {"n": ended}
     messages.success(request, said)
     return _back(user)
@@ -170,7 +170,7 @@ def second_factor_remove(request: HttpRequest, user_id: int) -> HttpResponse:
     user = _person(user_id)
     said = _("The second factor was removed: the password alone opens the account now.")
     return _done(
-        request, lambda: people.second_factor_remove(user=user, by=person_of(request)), said, _back(user)
+        request, lambda: people.second_factor_remove(user=user, by=user_of(request)), said, _back(user)
     )
 
 
@@ -180,7 +180,7 @@ def password_link(request: HttpRequest, user_id: int) -> HttpResponse:
     """A link for a new password, shown once."""
     user = _person(user_id)
     try:
-        link = people.password_link(user=user, by=person_of(request))
+        link = people.password_link(user=user, by=user_of(request))
     except Refused as refusal:
         messages.error(request, refusal.message)
         return _back(user)

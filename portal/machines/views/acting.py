@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.activity.models import CANCELLABLE, STARTING, Kind, Operation
 from portal.activity.selectors import history_of
 from portal.activity.words import seconds_left, shown
@@ -91,10 +91,3 @@ def _shows_steps(newest: Operation, status: Status) -> bool:
     """While something is done or went wrong; and how it came to run, so that a quick start does not flash by."""
     has_started = newest.kind in STARTING and status.known == "running"
     return newest.is_open or bool(newest.error_code) or has_started
-
-
-def user_of(request: HttpRequest) -> User:
-    """The signed-in person; the gate lets nobody else come here."""
-    if not isinstance(request.user, User):
-        raise TypeError("a page of machines was reached without signing in")
-    return request.user

@@ -12,13 +12,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.activity.models import Operation
 from portal.exports.selectors import exports_of
 from portal.machines import cloning, freezing, moving, room, selectors
 from portal.machines.copy_forms import CloneForm, MoveDiskForm, PublishForm
 from portal.machines.models import Machine
 from portal.machines.template_selectors import linked_clones_of
-from portal.machines.views.acting import act, machine_page, user_of
+from portal.machines.views.acting import act, machine_page
 from portal.quotas.account import account_of
 from portal.quotas.bars import NEW_MACHINE, bars_of
 from portal.refusal import Refused

@@ -8,10 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_http_methods
 
+from portal.accounts.signed_in import user_of
 from portal.machines import selectors
 from portal.machines.guest import guest_of, password_set
 from portal.machines.guest_forms import PasswordForm
-from portal.machines.views.acting import machine_page, user_of
+from portal.machines.views.acting import machine_page
 from portal.refusal import Refused
 
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.machines import hardware, room, selectors
 from portal.machines.hardware_forms import (
     FROM_DISC,
@@ -26,7 +27,7 @@ from portal.machines.hardware_forms import (
 from portal.machines.limit_forms import LimitsForm
 from portal.machines.limits import host_lacks
 from portal.machines.models import Machine
-from portal.machines.views.acting import act, machine_page, user_of
+from portal.machines.views.acting import act, machine_page
 from portal.machines.views.firmware import firmware_card
 from portal.networks.selectors import networks_offered
 from portal.quotas.account import account_of

@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
+from portal.accounts.signed_in import user_of
 from portal.machines import limits, selectors
 from portal.machines.limit_forms import LimitsForm
-from portal.machines.views.acting import user_of
 from portal.machines.views.hardware import hardware_page
 from portal.refusal import Refused
 

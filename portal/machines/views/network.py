@@ -14,6 +14,7 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.machines import firewall_changes, selectors
 from portal.machines.firewall import kept, mark_of
 from portal.machines.guest import guest_of
@@ -31,7 +32,7 @@ from portal.machines.network_forms import (
 )
 from portal.machines.reaching import cards_of
 from portal.machines.rule_words import sentence
-from portal.machines.views.acting import act, machine_page, user_of
+from portal.machines.views.acting import act, machine_page
 from portal.networks import ports
 from portal.quotas.account import account_of
 from portal.quotas.amounts import Field

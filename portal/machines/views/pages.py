@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.backups.selectors import of_deleted_machines
 from portal.fleet.selectors import candidates
 from portal.fleet.words import emulated_notice
@@ -28,7 +29,7 @@ from portal.machines.guest_forms import SeedForm
 from portal.machines.kinds import PRESETS, WINDOWS_CPUS, WINDOWS_DISK_BYTES, WINDOWS_MEMORY_MIB
 from portal.machines.reaching import cards_of, ssh_line
 from portal.machines.seeds import last_used
-from portal.machines.views.acting import machine_page, user_of
+from portal.machines.views.acting import machine_page
 from portal.machines.views.firmware import firmware_card
 from portal.quotas.account import Account
 from portal.quotas.amounts import Amounts

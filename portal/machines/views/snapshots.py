@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.accounts.models import User
+from portal.accounts.signed_in import user_of
 from portal.machines import selectors, snapshots
 from portal.machines.models import Machine, Snapshot
 from portal.machines.snapshot_forms import SnapshotForm
-from portal.machines.views.acting import act, machine_page, user_of
+from portal.machines.views.acting import act, machine_page
 from portal.quotas.account import account_of
 from portal.quotas.amounts import Field
 from portal.quotas.bars import bars_of

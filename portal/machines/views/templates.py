@@ -10,10 +10,10 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from portal.accounts.signed_in import user_of
 from portal.fleet.words import emulated_notice
 from portal.machines import cloning, freezing, template_selectors
 from portal.machines.copy_forms import AS_IT_IS, FromTemplateForm
-from portal.machines.views.acting import user_of
 from portal.networks.selectors import networks_offered
 from portal.quotas.account import Account
 from portal.quotas.amounts import Amounts
