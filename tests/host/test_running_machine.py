@@ -240,8 +240,8 @@ def test_a_guest_that_floods_its_serial_port_fills_no_disk(running: Running) -> 
     inodes: set[int] = set()
     wait_for("the log was cut at its cap twice", cut_twice, seconds=100)
     assert CONSOLE_LOG_BYTES // 2 < largest <= CONSOLE_LOG_BYTES
-    assert sorted(path.name for path in log.parent.glob("console*")) == ["console.log", "console.log.1"]
-    assert b"x" * 300 in log.read_bytes() + older.read_bytes()
+    assert {path.name for path in log.parent.glob("console*")} <= {"console.log", "console.log.1"}
+    assert b"x" * 300 in older.read_bytes()
     # The host goes on meanwhile, and the machine can be got rid of.
     gone = wishes.wish(wishes.later(machine, power=Power.GONE))
     ear.ask(host.name, gone)

@@ -13,6 +13,7 @@ from typing import Any
 
 from workers.contract.errors import OffshootError
 from workers.host.monitor import MonitorError, MonitorLoop
+from workers.plan.qemu import SERIAL_CHARDEV
 
 WAITING = ("-incoming", "defer")
 """Further arguments of a qemu that waits for its memory."""
@@ -24,6 +25,9 @@ _BYTES_A_SECOND = 1 << 40
 """As fast as the disk takes it; qemu's own limit would be 128 MiB/s."""
 _POLL_SECONDS = 0.05
 _LOAD_SECONDS = 3600.0
+_LINE_SECONDS = 20.0
+"""Without somebody there the machine is woken all the same: most of them are not writing just then."""
+_LINE_POLL_SECONDS = 0.005
 
 
 class StateError(OffshootError):
@@ -72,7 +76,15 @@ def stop_writing(socket: Path, monitors: MonitorLoop) -> None:
 
 
 def read(socket: Path, monitors: MonitorLoop, path: Path, *, end_early: Callable[[], None]) -> None:
-    """Have a qemu that was started with WAITING read its memory; it stands still afterwards. Raises StateError."""
+    """Have a qemu that was started with WAITING read its memory; it stands still afterwards. Raises StateError, MonitorError.
+
+    A character that the serial port was about to write is sent on only if somebody is at the port's other end by then; else
+    the port is stuck for good (qemu 7.2, hw/char/serial.c, serial_post_load). The watcher comes as soon as qemu runs.
+    """
+    deadline = time.monotonic() + _LINE_SECONDS
+    while not _serial_port_is_read(socket, monitors) and time.monotonic() < deadline:
+        end_early()
+        time.sleep(_LINE_POLL_SECONDS)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         monitors.execute(socket, ("migrate-incoming", {"uri": "fd:memory"}), fds={"memory": descriptor})
@@ -117,6 +129,15 @@ def _until_written(
         if ram and ram["total"]:
             tell(int(100 * (1 - ram["remaining"] / ram["total"])))
         time.sleep(_POLL_SECONDS)
+
+
+def _serial_port_is_read(socket: Path, monitors: MonitorLoop) -> bool:
+    """Somebody is connected to it; also where the machine has none."""
+    [devices] = monitors.execute(socket, ("query-chardev", {}))
+    return not any(
+        each.get("label") == SERIAL_CHARDEV and str(each.get("filename")).startswith("disconnected:")
+        for each in devices
+    )
 
 
 def _migration(socket: Path, monitors: MonitorLoop) -> dict[str, Any]:

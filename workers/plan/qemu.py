@@ -39,6 +39,7 @@ FIRMWARE_CODE_NODE, FIRMWARE_VARIABLES_NODE = "firmware-code", "firmware-variabl
 AGENT_PORT = "org.qemu.guest_agent.0"
 AGENT_DEVICE = "agent0"
 BALLOON_DEVICE = "balloon"
+SERIAL_CHARDEV = "serial"
 
 Accelerator = Literal["kvm", "tcg"]
 AsyncIo = Literal["io_uring", "native", "threads"]
@@ -125,8 +126,8 @@ def qemu_argv(spec: MachineSpec, host: HostChoices) -> tuple[str, ...]:
         *_device("VGA", id="video", bus="pcie.0", addr=_slot(_SLOT_VIDEO)),
         *_device("qemu-xhci", id="usb", bus="pcie.0", addr=_slot(_SLOT_USB)),
         *_device("usb-tablet", id="tablet", bus="usb.0"),
-        *_chardev("serial", folder.serial_socket),
-        *_device("isa-serial", id="serial0", chardev="serial"),
+        *_chardev(SERIAL_CHARDEV, folder.serial_socket),
+        *_device("isa-serial", id="serial0", chardev=SERIAL_CHARDEV),
         *_device("virtio-serial-pci", id="ports", bus="pcie.0", addr=_slot(_SLOT_SERIAL)),
         *_chardev("agent", folder.agent_socket),
         *_device("virtserialport", id=AGENT_DEVICE, bus="ports.0", chardev="agent", name=AGENT_PORT),
