@@ -30,21 +30,6 @@ KILL_POINTS = (
 )
 """Those on the way of a new machine."""
 
-CHANGE_KILL_POINTS = (
-    "room reserved",
-    "disk resized",
-    "disk plugged",
-    "disk pulled",
-    "disk removed",
-    "card wired",
-    "card plugged",
-    "card pulled",
-    "processors weighed",
-    "disks limited",
-    "wiring changed",
-)
-"""Those on the way of a running machine's changes."""
-
 IMAGE_KILL_POINTS = ("image fetched", "image drafted", "image converted", "image in place")
 """Those on the way of a disk image to a disk."""
 

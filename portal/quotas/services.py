@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -19,25 +20,20 @@ from portal.refusal import Refused
 from portal.teams.models import Team
 
 
-def quota_of_all(*, whose: Whose, limits: Limits, by: User | None = None) -> None:
-    """What counts for every person, or every team, that has no quota of its own."""
+def quota_set(*, of: User | Team | Whose, limits: Limits, by: User | None = None) -> None:
+    """A quota of the person's or the team's own; or what counts for all of them that have none."""
+    key: dict[str, Any]
     with transaction.atomic():
-        Quota.objects.update_or_create(whose=whose, user=None, team=None, defaults=asdict(limits))
-        record(Action.QUOTA_SET, by=by, about=(ObjectKind.SITE, "", str(whose.label)), details=asdict(limits))
-
-
-def quota_of_person(*, user: User, limits: Limits, by: User | None = None) -> None:
-    """A quota of the person's own."""
-    with transaction.atomic():
-        Quota.objects.update_or_create(user=user, defaults={"whose": Whose.PERSON, **asdict(limits)})
-        record(Action.QUOTA_SET, by=by, about=of_person(user), details=asdict(limits))
-
-
-def quota_of_team(*, team: Team, limits: Limits, by: User | None = None) -> None:
-    """A quota of the team's own."""
-    with transaction.atomic():
-        Quota.objects.update_or_create(team=team, defaults={"whose": Whose.TEAM, **asdict(limits)})
-        record(Action.QUOTA_SET, by=by, about=(ObjectKind.TEAM, team.pk, team.name), details=asdict(limits))
+        match of:
+            case User():
+                key, whose, about = {"user": of}, Whose.PERSON, of_person(of)
+            case Team():
+                key, whose, about = {"team": of}, Whose.TEAM, (ObjectKind.TEAM, of.pk, of.name)
+            case Whose():
+                key, whose = {"whose": of, "user": None, "team": None}, of
+                about = (ObjectKind.SITE, "", str(of.label))
+        Quota.objects.update_or_create(**key, defaults={"whose": whose, **asdict(limits)})
+        record(Action.QUOTA_SET, by=by, about=about, details=asdict(limits))
 
 
 def quota_remove(*, quota: Quota, by: User | None = None) -> None:

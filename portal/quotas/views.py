@@ -41,7 +41,7 @@ def quota_of_all(request: HttpRequest, whose: str) -> HttpResponse:
     kind = Whose(whose)
     form = LimitsForm(request.POST or None, limits=base_limits(kind))
     if request.method == "POST" and form.is_valid():
-        services.quota_of_all(whose=kind, limits=form.limits(), by=user_of(request))
+        services.quota_set(of=kind, limits=form.limits(), by=user_of(request))
         return _set(request)
     name = _("Every person") if kind is Whose.EVERY_PERSON else _("Every team")
     return _page(request, form, name)
@@ -54,7 +54,7 @@ def quota_of_person(request: HttpRequest, user_id: int) -> HttpResponse:
     account = Account(person.pk)
     form = LimitsForm(request.POST or None, limits=limits_of(account, granted=False))
     if request.method == "POST" and form.is_valid():
-        services.quota_of_person(user=person, limits=form.limits(), by=user_of(request))
+        services.quota_set(of=person, limits=form.limits(), by=user_of(request))
         return _set(request)
     return _page(request, form, str(person), account, Quota.objects.filter(user=person).first())
 
@@ -66,7 +66,7 @@ def quota_of_team(request: HttpRequest, team_id: int) -> HttpResponse:
     account = Account(0, team.pk)
     form = LimitsForm(request.POST or None, limits=limits_of(account, granted=False))
     if request.method == "POST" and form.is_valid():
-        services.quota_of_team(team=team, limits=form.limits(), by=user_of(request))
+        services.quota_set(of=team, limits=form.limits(), by=user_of(request))
         return _set(request)
     return _page(request, form, str(team), account, Quota.objects.filter(team=team).first())
 

@@ -20,7 +20,7 @@ from portal.machines.homes import may_have_machines
 from portal.quotas.account import Account
 from portal.quotas.hold import approved
 from portal.quotas.limits import limits_of
-from portal.quotas.services import quota_of_person
+from portal.quotas.services import quota_set
 from portal.refusal import Refused
 from portal.requests.models import OPEN, Happened, Request, State
 from portal.requests.rules import rules_now
@@ -103,7 +103,7 @@ def _carry_out(row: Request, given: Kept) -> None:
     if isinstance(given, LargerQuota):
         account = Account(owner.pk)
         account.lock()
-        quota_of_person(user=owner, limits=given.beside(limits_of(account, granted=False)))
+        quota_set(of=owner, limits=given.beside(limits_of(account, granted=False)))
         return
     with approved():
         operation = _make(owner, given, row.team)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -13,11 +12,8 @@ from portal.accounts.models import User
 from portal.live import publish
 from portal.refusal import Refused
 from portal.requests.models import OPEN, Event, Happened, Request, State
-from portal.requests.signals import request_changed
 from portal.requests.telling import told
 from portal.requests.wishes import without_secrets
-
-log = structlog.get_logger()
 
 
 def go_on(
@@ -47,15 +43,6 @@ def go_on(
 
 
 def happened(row: Request, what: Happened, by: User | None, comment: str = "") -> None:
-    """Write it into the time line, and tell who wants to know, after the commit."""
-    event = Event.objects.create(request=row, what=what, by=by, comment=comment)
-    told(row, event)
-    transaction.on_commit(lambda: _tell(row, event))
-
-
-def _tell(row: Request, event: Event) -> None:
-    row.refresh_from_db()
-    publish.requests_changed(row.asked_by_id)
-    for receiver, answer in request_changed.send_robust(Request, request=row, event=event):
-        if isinstance(answer, Exception):
-            log.error("a receiver failed", receiver=repr(receiver), request=str(row.pk), error=repr(answer))
+    """Write it into the time line and tell whom it concerns; who looks at its page sees it after the commit."""
+    told(row, Event.objects.create(request=row, what=what, by=by, comment=comment))
+    transaction.on_commit(lambda: publish.requests_changed(row.asked_by_id))

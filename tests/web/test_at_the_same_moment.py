@@ -26,7 +26,7 @@ from portal.networks.ports import port_publish
 from portal.networks.services import private_network
 from portal.quotas.account import Account
 from portal.quotas.amounts import Limits
-from portal.quotas.services import quota_of_person
+from portal.quotas.services import quota_set
 from portal.quotas.usage import used_by
 from portal.refusal import Refused
 from portal.requests.deciding import request_approve, request_decline
@@ -173,7 +173,7 @@ def test_of_two_hundred_requests_from_twenty_connections_as_many_are_granted_as_
 ) -> None:
     """Each connection asks ten times by the page that people use."""
     host_heard(memory_free_mib=60_000)
-    quota_of_person(user=ann, limits=Limits(machines=10, cpus=100))
+    quota_set(of=ann, limits=Limits(machines=10, cpus=100))
     browsers = [signed_in(ann) for _ in range(AT_ONCE)]
     fields = {"size": "small", "disk_gib": 1, "disk_kind": "growing", "network": private_network().pk}
 
@@ -198,7 +198,7 @@ def test_different_ways_of_taking_more_hold_one_quota_together(ann: User) -> Non
     for machine in machines:
         services.machine_force_off(machine=machine, by=ann)
         done(machine, Observed.OFF)
-    quota_of_person(user=ann, limits=Limits(running=5))
+    quota_set(of=ann, limits=Limits(running=5))
 
     def act(number: int) -> object:
         if number < len(machines):  # each locks its own machine, and no host

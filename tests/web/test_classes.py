@@ -19,7 +19,7 @@ from portal.networks.services import private_network
 from portal.notices.models import Notice
 from portal.quotas.amounts import Limits
 from portal.quotas.models import Grant
-from portal.quotas.services import quota_of_person, quota_of_team
+from portal.quotas.services import quota_set
 from portal.rights.models import Share
 from portal.teams.models import Membership, Role, Team
 from tests.web import people
@@ -169,7 +169,7 @@ def test_where_the_host_has_no_room_for_all_nobody_gets_one(
 def test_an_administrators_class_goes_over_a_quota_as_approved(
     template: Template, pupils: list[User], boss: User
 ) -> None:
-    quota_of_person(user=pupils[0], limits=Limits(machines=0))
+    quota_set(of=pupils[0], limits=Limits(machines=0))
     small(boss, template, pupils)
     assert Grant.objects.get().machine.owner == pupils[0]
 
@@ -177,7 +177,7 @@ def test_an_administrators_class_goes_over_a_quota_as_approved(
 def test_an_owner_of_a_team_makes_a_class_of_its_members_within_its_quota(
     template: Template, team: Team, ann: User, ben: User
 ) -> None:
-    quota_of_team(team=team, limits=Limits(machines=3))
+    quota_set(of=team, limits=Limits(machines=3))
     refused = ask(ann, template, team=str(team.pk))
     assert refused.status_code == 422
     assert "The quota of the team “physics” is 3 machines" in refused.content.decode()

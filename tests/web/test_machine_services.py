@@ -23,7 +23,7 @@ from portal.machines.specs import spec_of
 from portal.networks.models import Network
 from portal.networks.services import private_network
 from portal.quotas.amounts import Limits
-from portal.quotas.services import quota_of_person
+from portal.quotas.services import quota_set
 from portal.refusal import Refused
 from tests.web.people import (
     done,
@@ -432,7 +432,7 @@ def test_wrong_input_is_said_at_its_field_and_what_was_typed_is_kept(
     ann: User, changes: dict[str, str], field: str, words: str
 ) -> None:
     host_heard(memory_free_mib=6500)
-    quota_of_person(user=ann, limits=Limits())
+    quota_set(of=ann, limits=Limits())
     machine_of(ann, "taken")
     before = everything()
     answer = signed_in(ann).post(

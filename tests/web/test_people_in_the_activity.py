@@ -15,7 +15,7 @@ from portal.machines.models import Machine
 from portal.notices.models import Notice
 from portal.quotas.amounts import Limits
 from portal.quotas.models import Quota, Whose
-from portal.quotas.services import networks_to_ask_for, quota_of_all, quota_of_person, quota_remove
+from portal.quotas.services import networks_to_ask_for, quota_remove, quota_set
 from portal.refusal import Refused
 from portal.requests import deciding
 from portal.requests import services as requests
@@ -110,8 +110,8 @@ def test_requests(ann: User, boss: User) -> None:
 
 def test_quotas_sizes_and_rules(running: Machine, ann: User, boss: User) -> None:
     before = Entry.objects.count()
-    quota_of_all(whose=Whose.EVERY_PERSON, limits=Limits(machines=3), by=boss)
-    quota_of_person(user=ann, limits=Limits(machines=9), by=boss)
+    quota_set(of=Whose.EVERY_PERSON, limits=Limits(machines=3), by=boss)
+    quota_set(of=ann, limits=Limits(machines=9), by=boss)
     quota_remove(quota=Quota.objects.get(user=ann), by=boss)
     flavour_remove(flavour=flavour_add(wish=FlavourWish("Huge", "", 64, 65536, 500), by=boss), by=boss)
     rules_set(approve_own=False, days=3, by=boss)

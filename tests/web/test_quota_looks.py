@@ -16,7 +16,7 @@ from portal.accounts.models import User
 from portal.flavours.models import Flavour
 from portal.leases.services import lease_grant, schedule_set
 from portal.quotas.amounts import Limits
-from portal.quotas.services import quota_of_person
+from portal.quotas.services import quota_set
 from portal.requests.deciding import request_ask_back
 from portal.requests.services import machine_ask, quota_ask
 from portal.requests.wishes import LargerQuota
@@ -40,7 +40,7 @@ def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
     limits = Limits(
         machines=3, running=3, cpus=4, memory_mib=4096, disk_bytes=60 * GIB, snapshots=5, published_ports=4
     )
-    quota_of_person(user=ann, limits=limits)
+    quota_set(of=ann, limits=limits)
     Membership.objects.create(team=Team.objects.create(name="bioinformatics"), user=ann)
     Flavour.objects.filter(key="large").update(needs_approval=True)
     amy = User.objects.create_user("amy", password=people.PASSWORD, approves=True)
@@ -48,7 +48,7 @@ def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
     first = machine_ask(by=ann, wish=big, reason="We train a model for the course of Mondays.", until=None)
     request_ask_back(request=first, by=amy, question="For how many people?")
     second = machine_ask(by=ann, wish=people.wish("render", cpus=4), reason="Rendering a film.", until=None)
-    quota_of_person(user=ben, limits=limits)
+    quota_set(of=ben, limits=limits)
     quota_ask(by=ben, wanted=LargerQuota(machines=40), reason="A class of thirty.")
     lease_grant(machine=machine, until=timezone.now().date() + timedelta(days=10), by=amy)
     schedule_set(machine=machine, weekdays=range(5), from_hour=8, to_hour=18, by=ann)

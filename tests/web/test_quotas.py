@@ -22,10 +22,8 @@ from portal.quotas.limits import TO_BEGIN_WITH, limits_of
 from portal.quotas.models import Quota, Whose
 from portal.quotas.services import (
     networks_to_ask_for,
-    quota_of_all,
-    quota_of_person,
-    quota_of_team,
     quota_remove,
+    quota_set,
 )
 from portal.quotas.usage import used_by, used_by_all
 from portal.refusal import Refused
@@ -40,7 +38,7 @@ ONE = Amounts(machines=1, running=1, cpus=1, memory_mib=512, disk_bytes=10 * GIB
 
 
 def limit(user: User, **limits: int) -> None:
-    quota_of_person(user=user, limits=Limits(**limits))
+    quota_set(of=user, limits=Limits(**limits))
 
 
 def has(user: User) -> Amounts:
@@ -97,7 +95,7 @@ def test_a_machine_of_a_team_counts_for_the_team(running: Machine, ann: User) ->
     assert has(ann) == Amounts()
     assert used_by(Account(ann.pk, team.pk)) == ONE
     assert used_by_all() == {Account(0, team.pk): ONE}
-    quota_of_team(team=team, limits=Limits(cpus=1))
+    quota_set(of=team, limits=Limits(cpus=1))
     running.refresh_from_db()
     with pytest.raises(Refused, match="The quota of the team “web” is 1 processor"):
         resize(running, cpus=2)
@@ -275,7 +273,7 @@ def test_an_own_quota_goes_before_that_of_all_others_and_an_administrator_has_no
     ann: User, ben: User, boss: User
 ) -> None:
     assert limits_of(Account(ann.pk)) == TO_BEGIN_WITH[Whose.EVERY_PERSON]
-    quota_of_all(whose=Whose.EVERY_PERSON, limits=Limits(machines=3))
+    quota_set(of=Whose.EVERY_PERSON, limits=Limits(machines=3))
     limit(ben, machines=7)
     assert limits_of(Account(ann.pk)) == Limits(machines=3)
     assert limits_of(Account(ben.pk)) == Limits(machines=7)

@@ -40,7 +40,7 @@ from portal.networks.models import Network, PublishedPort, Uplink
 from portal.notices.models import Choice, Notice
 from portal.quotas.amounts import Limits
 from portal.quotas.models import Grant, NetworkToAskFor, Quota
-from portal.quotas.services import quota_of_person
+from portal.quotas.services import quota_set
 from portal.requests.models import Event, Request, Rules
 from portal.requests.services import machine_ask
 from portal.rights.levels import Level
@@ -184,7 +184,7 @@ def addresses(running: Machine, ann: User, ben: User, team: Team) -> dict[str, s
     offer = Offer.objects.create(machine=running, to=ben, by=ann)
     invitation = Invitation.objects.create(token_hash="00", email="x@example.org", expires_at=timezone.now())
     request = machine_ask(by=ann, wish=wish("asked"), reason="a course", until=None)
-    quota_of_person(user=ann, limits=Limits(machines=50))
+    quota_set(of=ann, limits=Limits(machines=50))
     notice = Notice.objects.create(person=ann, kind="machine_ended", text="It ended.")
     hook = Hook.objects.create(name="chat", address="https://chat.example.org/", kinds=["machine_ended"])
     made = Class.objects.create(name="course", template=template, template_name="base", made_by=ann)
