@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,10 +19,17 @@ from portal.accounts.signed_in import user_of
 from portal.backups import selectors, services
 from portal.backups.forms import WEEKDAYS, BackUpForm, PlanForm, RestoreForm
 from portal.backups.models import Backup, BackupPlan
+from portal.machines.homes import home_of_copy
 from portal.machines.models import Machine
 from portal.machines.selectors import machine_for
 from portal.machines.views.acting import machine_page
+from portal.quotas.account import Account
+from portal.quotas.bars import NEW_MACHINE, bars_of
+from portal.quotas.hold import ToBeAskedFor
 from portal.refusal import Refused
+from portal.requests.at_once_or_asked import at_once_or_asked
+from portal.requests.forms import AskForm
+from portal.requests.more import Restored
 
 _ROWS_A_PAGE = 50
 
@@ -93,15 +101,32 @@ def backup_restore(request: HttpRequest, backup_id: UUID) -> HttpResponse:
     user = user_of(request)
     backup = selectors.backup_for(user, backup_id)
     form = RestoreForm(request.POST or None, initial={"name": _restored_name(backup)})
+    ask_form, why = AskForm(request.POST or None), list[str]()
     if request.method == "POST" and form.is_valid():
+        name = form.cleaned_data["name"]
         try:
-            asked = services.backup_restore(backup=backup, name=form.cleaned_data["name"], by=user)
+            return at_once_or_asked(
+                by=user,
+                do=partial(services.backup_restore, backup=backup, name=name, by=user),
+                wish=partial(Restored.of, backup, name=name),
+                ask_form=ask_form,
+                then=lambda made: redirect("machines:detail", machine_id=made.machine_id),
+            )
+        except ToBeAskedFor as refusal:
+            why = [refusal.message]
         except Refused as refusal:
             form.add_refusal(refusal)
-        else:
-            return redirect("machines:detail", machine_id=asked.machine_id)
-    context = {"backup": backup, "form": form}
-    return render(request, "backups/restore.html", context, status=422 if form.errors else 200)
+    owner, team = home_of_copy(user, owner=backup.owner, team=backup.team)
+    takes = Restored.of(backup, name="").takes
+    context = {
+        "backup": backup,
+        "form": form,
+        "ask_form": ask_form,
+        "why": why,
+        "takes": takes,
+        "bars": bars_of(Account(owner.pk, team.pk if team else None), takes, NEW_MACHINE),
+    }
+    return render(request, "backups/restore.html", context, status=422 if form.errors or why else 200)
 
 
 def _restored_name(backup: Backup) -> str:

@@ -15,9 +15,9 @@ from portal.audit.services import of_machine, record
 from portal.figures.packing import FIELDS, QUARTERS, pairs_of
 from portal.figures.selectors import Subject
 from portal.leases.models import Idle
-from portal.leases.people import people_of
 from portal.leases.rules import lease_rules_now
 from portal.machines.models import Machine
+from portal.machines.people import people_of
 from portal.notices.services import administrators, tell
 from workers.contract.messages import Observed
 from workers.contract.spec import Power

@@ -19,8 +19,8 @@ from django.utils.translation import ngettext
 from portal.audit.actions import Action
 from portal.audit.services import of_machine, record
 from portal.leases.models import Lease, LeaseRules
-from portal.leases.people import people_of
 from portal.leases.rules import lease_rules_now
+from portal.machines.people import people_of
 from portal.machines.services import machine_delete, machine_force_off, machine_shut_down
 from portal.notices.services import tell
 from portal.refusal import Refused

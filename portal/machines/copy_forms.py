@@ -32,6 +32,11 @@ class CloneForm(forms.Form):
     how = forms.ChoiceField(choices=[("linked", _("Linked")), ("full", _("Full"))], error_messages=_CHOOSE)
     start = forms.BooleanField(required=False)
 
+    def wanted(self) -> dict[str, Any]:
+        """The checked form as the service takes it."""
+        data = self.cleaned_data
+        return {"name": data["name"], "linked": data["how"] == "linked", "start": data["start"]}
+
 
 class PublishForm(forms.Form):
     """A template made of this machine."""

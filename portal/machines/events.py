@@ -8,6 +8,7 @@ from portal.activity.models import Kind, Operation
 from portal.audit.actions import Action, Result
 from portal.audit.services import of_machine, operation_ended, record
 from portal.machines.models import Machine
+from portal.machines.people import people_of
 from portal.notices.services import tell
 from workers.contract.messages import EndReason, MachineObserved, Observed, OperationState, PauseReason
 
@@ -46,6 +47,8 @@ def operation_over(operation: Operation) -> None:
     people: list[User] = [operation.requested_by] if operation.requested_by else []
     if machine is not None and (kind == "backup_failed" or not people):
         people = [*people, machine.owner]
+    if machine is not None and machine.team_id is not None:
+        people = [*people, *people_of(machine)]
     host = operation.host.name if operation.host else ""
     tell(
         people,
@@ -65,4 +68,4 @@ def _happened(machine: Machine, action: Action, kind: str, *, why: str) -> None:
         result=Result.FAILED if why != EndReason.GUEST else Result.DONE,
         details={"why": why, "host": host},
     )
-    tell([machine.owner], kind, link=f"/machines/{machine.pk}/", machine=machine.name, host=host)
+    tell(people_of(machine), kind, link=f"/machines/{machine.pk}/", machine=machine.name, host=host)

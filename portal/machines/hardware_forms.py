@@ -13,7 +13,7 @@ from portal.machines.forms import between
 from portal.machines.models import Machine
 from portal.networks.models import Network
 from portal.networks.services import private_network
-from workers.contract.spec import BootFrom, DiskBus, DiskKind, NicModel
+from workers.contract.spec import GIB, BootFrom, DiskBus, DiskKind, NicModel
 
 _CHOOSE = {
     "required": gettext_lazy("Choose one of these."),
@@ -113,6 +113,14 @@ class AddDiskForm(forms.Form):
     )
     disk_bus = forms.ChoiceField(choices=[(bus.value, bus.value) for bus in DiskBus], error_messages=_CHOOSE)
     pool = forms.CharField(max_length=32, required=False)
+
+    def wanted(self) -> dict[str, Any]:
+        """The checked form as the service takes it."""
+        data = self.cleaned_data
+        return {
+            "size_bytes": data["disk_gib"] * GIB, "kind": DiskKind(data["disk_kind"]),
+            "bus": DiskBus(data["disk_bus"]), "pool": data["pool"],
+        }  # fmt: skip
 
 
 class GrowDiskForm(forms.Form):

@@ -77,7 +77,7 @@ _ALL = (
     ),
     NoticeKind(
         "operation_failed",
-        _("Something you asked for failed"),
+        _("Something you or your team asked for failed"),
         _("%(what)s of “%(machine)s” failed. %(why)s"),
         "x-circle",
     ),
@@ -136,6 +136,24 @@ _ALL = (
         _("A machine was deleted after its time"),
         _("“%(machine)s” was deleted: its time was over, and nobody extended it."),
         "trash",
+        Way.MAIL,
+    ),
+    NoticeKind(
+        "quota_ends",
+        _("A larger quota ends soon"),
+        _(
+            "The last day of %(what)s is %(day)s. All that is there stays; nothing more is to be had above the quota then."
+        ),
+        "hourglass-split",
+    ),
+    NoticeKind(
+        "quota_over",
+        _("A larger quota is over"),
+        _(
+            "The time of %(what)s is over, its last day was %(day)s. All that is there stays; nothing more is to be had "
+            "above the quota."
+        ),
+        "hourglass-bottom",
         Way.MAIL,
     ),
     NoticeKind(

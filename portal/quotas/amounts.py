@@ -95,6 +95,14 @@ class Limits:
             each: None if limit is None else limit + granted.of(each) for each, limit in limits.items()
         })  # fmt: skip
 
+    def raised_to(self, higher: Limits) -> Limits:
+        """The higher one of each; where there is none, none comes."""
+        changed = {}
+        for each in Field:
+            now, then = self.of(each), higher.of(each)
+            changed[each] = now if now is None or then is None else max(now, then)
+        return Limits(**changed)
+
     @property
     def are_none(self) -> bool:
         """Nothing is limited."""

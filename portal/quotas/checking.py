@@ -25,12 +25,17 @@ def obstacles(
     *,
     networks: Iterable[UUID] = (),
     flavours: Iterable[Flavour] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> list[str]:
-    """Why a new machine that takes this has to be asked for, in sentences; nothing where it is to be had at once."""
+    """Why what takes this has to be asked for, in sentences; nothing where it is to be had at once.
+
+    `size`: processors and memory of the whole machine, where that is another than what comes to it.
+    """
     found: list[str] = []
     if not by.is_administrator:
         offered = flavours_offered() if flavours is None else flavours
-        if is_to_be_asked_for(offered, cpus=takes.cpus, memory_mib=takes.memory_mib):
+        cpus, memory_mib = size or (takes.cpus, takes.memory_mib)
+        if (cpus or memory_mib) and is_to_be_asked_for(offered, cpus=cpus, memory_mib=memory_mib):
             found.append(_("A machine of that size needs an approval."))
         names = NetworkToAskFor.objects.filter(network__in=list(networks)).values_list(
             "network__name", flat=True

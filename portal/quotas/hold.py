@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import date
 
 from django.utils.translation import gettext as _
 
@@ -27,7 +28,7 @@ from portal.refusal import Refused
 from portal.teams.models import Team
 from workers.contract.spec import MachineSpec
 
-_approved: ContextVar[bool] = ContextVar("approved", default=False)
+_approved: ContextVar[Approval | None] = ContextVar("approved", default=None)
 _AT = {Field.CPUS: "cpus", Field.MEMORY_MIB: "memory_gib", Field.DISK_BYTES: "disk_gib"}
 """The fields of forms at which it is said."""
 
@@ -47,14 +48,21 @@ class Over:
         return words % {"would_be": said(self.field, self.would_be), "limit": said(self.field, self.limit)}
 
 
+@dataclass(frozen=True)
+class Approval:
+    """Somebody has said yes; `until`: what goes over the quota counts to the end of that day only."""
+
+    until: date | None
+
+
 class ToBeAskedFor(Refused):
     """It is not to be had at once; somebody may approve it."""
 
 
 @contextmanager
-def approved() -> Iterator[None]:
+def approved(*, until: date | None = None) -> Iterator[None]:
     """Whatever is asked for in here was approved: what goes over a quota is noted as granted to its machine."""
-    token = _approved.set(True)
+    token = _approved.set(Approval(until))
     try:
         yield
     finally:
@@ -84,8 +92,9 @@ def hold(machine: Machine, kind: Kind, by: User | None, before: Share | None, sp
     over = over_in(used, limits, grown)
     if not over:
         return
-    if _approved.get():
-        Grant.objects.create(machine=machine, **{each.field: each.would_be - each.limit for each in over})
+    if (approval := _approved.get()) is not None:
+        more = {each.field: each.would_be - each.limit for each in over}
+        Grant.objects.create(machine=machine, ends_on=approval.until, **more)
         return
     raise ToBeAskedFor(_words(account, by, used, before, after, over[0]), _AT.get(over[0].field))
 
@@ -107,9 +116,7 @@ def _to_come(machine: Machine, spec: MachineSpec) -> Amounts:
 
 def _refuse_unapproved(before: Share, after: Share) -> None:
     if after.cards_to_ask_for > before.cards_to_ask_for:
-        words = _(
-            "That network is for machines that were approved. Nothing was changed: ask for a new machine in it."
-        )
+        words = _("That network needs an approval. Nothing was changed: ask for it.")
         raise ToBeAskedFor(words, "network")
     if after.cpus <= before.cpus and after.memory_mib <= before.memory_mib:
         return

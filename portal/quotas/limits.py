@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from django.db.models import Q
+from django.db.models import FilteredRelation, Q, QuerySet
+from django.utils import timezone
 
 from portal.accounts.models import User
 from portal.quotas.account import Account
 from portal.quotas.amounts import Field, Limits
-from portal.quotas.models import Quota, Whose
+from portal.quotas.models import Quota, Raise, Whose
 from portal.quotas.usage import granted_to
 from workers.contract.spec import GIB
 
@@ -27,10 +28,21 @@ TO_BEGIN_WITH = {
 def limits_of(account: Account, *, granted: bool = True) -> Limits:
     """The account's own quota, else that of all others; an administrator without one of their own has no limit.
 
-    With what was approved beside it, unless told otherwise. At most three queries.
+    With what was approved beside it for now, unless told otherwise. At most three queries.
     """
-    base = _base(account)
-    return base if base.are_none or not granted else base.and_granted(granted_to(account))
+    base, raises = _of_team(account.team_id) if account.team_id is not None else _of_person(account.user_id)
+    if base.are_none or not granted:
+        return base
+    for each in raises:
+        base = base.raised_to(each)
+    return base.and_granted(granted_to(account))
+
+
+def raises_of(account: Account) -> QuerySet[Raise]:
+    """The person's larger limits that are not over; a team has none. One query."""
+    if account.team_id is not None:
+        return Raise.objects.none()
+    return Raise.objects.filter(user=account.user_id, ends_on__gte=timezone.now().date())
 
 
 def base_limits(whose: Whose) -> Limits:
@@ -39,21 +51,32 @@ def base_limits(whose: Whose) -> Limits:
     return limits_in(row) if row is not None else TO_BEGIN_WITH[whose]
 
 
-def limits_in(row: Quota) -> Limits:
+def limits_in(row: Quota | Raise) -> Limits:
     """The row's columns."""
     return Limits(**{each: getattr(row, each) for each in Field})
 
 
-def _base(account: Account) -> Limits:
-    own, others = (
-        (Q(team=account.team_id), Whose.EVERY_TEAM)
-        if account.team_id is not None
-        else (Q(user=account.user_id), Whose.EVERY_PERSON)
-    )
-    rows = list(Quota.objects.filter(own | Q(whose=others)))
-    mine = next((row for row in rows if row.whose in (Whose.PERSON, Whose.TEAM)), None)
-    if mine is not None:
-        return limits_in(mine)
-    if account.team_id is None and User.objects.filter(pk=account.user_id, is_staff=True).exists():
-        return Limits()
-    return limits_in(rows[0]) if rows else TO_BEGIN_WITH[others]
+def _of_team(team_id: int) -> tuple[Limits, list[Limits]]:
+    mine, others = _own_and_others(Q(team=team_id), Whose.EVERY_TEAM)
+    return mine or others, []
+
+
+def _of_person(user_id: int) -> tuple[Limits, list[Limits]]:
+    """What counts for ever, and the larger limits of now."""
+    mine, others = _own_and_others(Q(user=user_id), Whose.EVERY_PERSON)
+    lasting = FilteredRelation("raises", condition=Q(raises__ends_on__gte=timezone.now().date()))
+    columns = ("is_staff", "lasting__pk", *(f"lasting__{each}" for each in Field))
+    rows = list(User.objects.filter(pk=user_id).annotate(lasting=lasting).values_list(*columns))
+    is_staff = bool(rows and rows[0][0])
+    raises = [
+        Limits(**dict(zip(Field, limits, strict=True))) for _staff, pk, *limits in rows if pk is not None
+    ]
+    return mine or (Limits() if is_staff else others), raises
+
+
+def _own_and_others(own: Q, whose: Whose) -> tuple[Limits | None, Limits]:
+    """The account's own quota, and that of all that have none."""
+    rows = list(Quota.objects.filter(own | Q(whose=whose)))
+    mine = next((limits_in(row) for row in rows if row.whose in (Whose.PERSON, Whose.TEAM)), None)
+    others = next((limits_in(row) for row in rows if row.whose == whose), TO_BEGIN_WITH[whose])
+    return mine, others

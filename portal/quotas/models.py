@@ -60,8 +60,26 @@ class Quota(_SevenLimits):
         return f"{self.whose} {self.user or self.team or ''}".strip()
 
 
+class Raise(_SevenLimits):
+    """Limits that a person has instead of lower ones, to the end of a day; what is behind them stays as it is."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="raises")
+    ends_on = models.DateField(help_text="the last day on which it counts")
+    reminded = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["ends_on", "pk"]
+        indexes = [models.Index(fields=["user", "ends_on"], name="raises_that_count")]
+
+    def __str__(self) -> str:
+        return f"of {self.user_id} to {self.ends_on}"
+
+
 class Grant(models.Model):
-    """What was approved over the quota for a machine: the quota is so much larger for as long as the machine is there."""
+    """What was approved over the quota for a machine: the quota is so much larger for as long as the machine is there.
+
+    With a last day only to its end: the machine stays, and nothing new is to be had above the quota.
+    """
 
     machine = models.ForeignKey("machines.Machine", on_delete=models.CASCADE, related_name="grants")
     machines = models.PositiveIntegerField(default=0)
@@ -72,6 +90,8 @@ class Grant(models.Model):
     snapshots = models.PositiveIntegerField(default=0)
     published_ports = models.PositiveIntegerField(default=0)
     granted_at = models.DateTimeField(auto_now_add=True)
+    ends_on = models.DateField(null=True, help_text="the last day on which it counts")
+    reminded = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["pk"]

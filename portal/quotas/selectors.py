@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils import timezone
+
 from portal.accounts.models import User
 from portal.quotas.account import Account
-from portal.quotas.amounts import LABELS, Amounts, Field, Limits, short
+from portal.quotas.amounts import LABELS, Amounts, Field, Limits, said, short
 from portal.quotas.limits import base_limits, limits_in
-from portal.quotas.models import Quota, Whose
+from portal.quotas.models import Quota, Raise, Whose
 from portal.quotas.usage import used_by_all
 from portal.teams.models import Team
 
@@ -36,18 +38,27 @@ class ListedQuota:
 
 
 def people_listed(query: str = "") -> list[ListedQuota]:
-    """The people with what they have. Five queries."""
+    """The people with what they have. Six queries."""
     return _listed(User.objects.filter(is_active=True, username__icontains=query).order_by("username")[:200])
 
 
 def teams_listed(query: str = "") -> list[ListedQuota]:
-    """The teams with what they have. Five queries."""
+    """The teams with what they have. Six queries."""
     return _listed(Team.objects.filter(name__icontains=query).order_by("name")[:200])
+
+
+def raise_words(raised: Raise) -> str:
+    """Which limits it raises, in words."""
+    limits = limits_in(raised)
+    return ", ".join(said(field, limit) for field in Field if (limit := limits.of(field)) is not None)
 
 
 def _listed(subjects: object) -> list[ListedQuota]:
     used = used_by_all()
     own = {(row.user_id, row.team_id): row for row in Quota.objects.exclude(user=None, team=None)}
+    raised: dict[int, list[Limits]] = {}
+    for higher in Raise.objects.filter(ends_on__gte=timezone.now().date()):
+        raised.setdefault(higher.user_id, []).append(limits_in(higher))
     people, teams = base_limits(Whose.EVERY_PERSON), base_limits(Whose.EVERY_TEAM)
     found = []
     for each in subjects:  # type: ignore[attr-defined]
@@ -56,5 +67,7 @@ def _listed(subjects: object) -> list[ListedQuota]:
         row = own.get((None, each.pk) if is_team else (each.pk, None))
         free = row is None and not is_team and each.is_staff
         limits = limits_in(row) if row else Limits() if free else teams if is_team else people
+        for higher_limits in () if is_team else raised.get(each.pk, ()):
+            limits = limits.raised_to(higher_limits)
         found.append(ListedQuota(str(each), each, used.get(account, Amounts()), limits, row, free))
     return found

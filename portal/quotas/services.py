@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
@@ -15,7 +17,7 @@ from portal.audit.actions import Action, ObjectKind
 from portal.audit.services import of_person, record
 from portal.networks.models import Network
 from portal.quotas.amounts import Limits
-from portal.quotas.models import NetworkToAskFor, Quota, Whose
+from portal.quotas.models import NetworkToAskFor, Quota, Raise, Whose
 from portal.refusal import Refused
 from portal.teams.models import Team
 
@@ -34,6 +36,24 @@ def quota_set(*, of: User | Team | Whose, limits: Limits, by: User | None = None
                 about = (ObjectKind.SITE, "", str(of.label))
         Quota.objects.update_or_create(**key, defaults={"whose": whose, **asdict(limits)})
         record(Action.QUOTA_SET, by=by, about=about, details=asdict(limits))
+
+
+def quota_raise(*, user: User, limits: Limits, ends_on: date, by: User | None = None) -> None:
+    """Larger limits to the end of a day; the quota behind them stays as it is. Raises Refused where that day has passed."""
+    if ends_on < timezone.now().date():
+        raise Refused(_("That day has passed. Nothing was changed."))
+    with transaction.atomic():
+        Raise.objects.create(user=user, ends_on=ends_on, **asdict(limits))
+        details = asdict(limits) | {"until": ends_on.isoformat()}
+        record(Action.QUOTA_SET, by=by, about=of_person(user), details=details)
+
+
+def quota_raise_end(*, raised: Raise, by: User) -> None:
+    """The quota behind it counts again from now on."""
+    with transaction.atomic():
+        if Raise.objects.filter(pk=raised.pk).delete()[0]:
+            about, until = of_person(raised.user), raised.ends_on.isoformat()
+            record(Action.QUOTA_REMOVED, by=by, about=about, details={"until": until})
 
 
 def quota_remove(*, quota: Quota, by: User | None = None) -> None:

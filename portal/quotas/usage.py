@@ -27,6 +27,7 @@ from django.db.models import (
     When,
 )
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
 from portal.activity.models import OPEN_STATES, Kind, Operation
 from portal.machines.models import Disk, Machine, Nic, Snapshot
@@ -79,8 +80,9 @@ def _by(rows: Any) -> Iterator[tuple[int, Amounts]]:
 
 
 def granted_to(account: Account) -> Amounts:
-    """What was approved over the account's quota, for machines that count. One query."""
-    rows = Grant.objects.filter(machine__in=_counted().filter(account.machines).values("pk"))
+    """What was approved over the account's quota, for machines that count, and is not over. One query."""
+    counts = Q(ends_on=None) | Q(ends_on__gte=timezone.now().date())
+    rows = Grant.objects.filter(counts, machine__in=_counted().filter(account.machines).values("pk"))
     found = rows.aggregate(**{f"all_{each}": Sum(each) for each in Field})
     return Amounts(**{each: int(found[f"all_{each}"] or 0) for each in Field})
 

@@ -16,8 +16,9 @@ from portal.quotas import selectors, services
 from portal.quotas.account import Account
 from portal.quotas.bars import bars_of
 from portal.quotas.forms import LimitsForm
-from portal.quotas.limits import base_limits, limits_of
-from portal.quotas.models import Quota, Whose
+from portal.quotas.limits import base_limits, limits_of, raises_of
+from portal.quotas.models import Quota, Raise, Whose
+from portal.quotas.selectors import raise_words
 from portal.refusal import Refused
 from portal.teams.models import Team
 
@@ -81,6 +82,15 @@ def quota_remove(request: HttpRequest, quota_id: int) -> HttpResponse:
     return redirect("quotas:list")
 
 
+@require_POST
+def quota_raise_end(request: HttpRequest, raise_id: int) -> HttpResponse:
+    """A larger quota ends now."""
+    raised = get_object_or_404(Raise, pk=raise_id)
+    services.quota_raise_end(raised=raised, by=user_of(request))
+    messages.success(request, _("It is over. Nothing that is there already is taken away."))
+    return redirect("quotas:of-person", user_id=raised.user_id)
+
+
 def _set(request: HttpRequest) -> HttpResponse:
     messages.success(request, _("The quota counts from now on. Nothing that is there already is taken away."))
     return redirect("quotas:list")
@@ -95,5 +105,6 @@ def _page(
 ) -> HttpResponse:
     context: dict[str, Any] = {
         "form": form, "name": name, "own": own, "tab": "quotas", "bars": bars_of(account) if account else [],
+        "raises": [(each, raise_words(each)) for each in raises_of(account)] if account else [],
     }  # fmt: skip
     return render(request, "settings/quota.html", context, status=422 if form.errors else 200)

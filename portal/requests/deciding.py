@@ -6,6 +6,7 @@ machine cannot be made, nothing is decided, and the approver is told why.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from django.db import transaction
@@ -13,20 +14,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
-from portal.activity.models import Operation
-from portal.leases.services import lease_grant
-from portal.machines import cloning, services
-from portal.machines.homes import may_have_machines
-from portal.quotas.account import Account
-from portal.quotas.hold import approved
-from portal.quotas.limits import limits_of
-from portal.quotas.services import quota_set
 from portal.refusal import Refused
+from portal.requests.carrying_out import carry_out
 from portal.requests.models import OPEN, Happened, Request, State
 from portal.requests.rules import rules_now
 from portal.requests.time_line import go_on
-from portal.requests.wishes import FromTemplate, Kept, LargerQuota, Less, kept_in, lessened
-from portal.teams.models import Team
+from portal.requests.wish import Less, Wish
+from portal.requests.wishes import LargerQuota, kept_in
 
 
 def request_approve(
@@ -36,20 +30,24 @@ def request_approve(
     comment: str = "",
     less: Less | None = None,
     quota: LargerQuota | None = None,
+    until: date | None = None,
 ) -> Request:
-    """Say yes: to what was asked for, or to `less` of it (to `quota` where a larger quota was asked for). Raises Refused."""
+    """Say yes: to what was asked for, or to `less` of it (to `quota` where a larger quota was asked for), or for a
+    shorter time. Raises Refused.
+    """
     refuse_to_decide(request, by)
     asked = kept_in(request)
     given = _given(asked, less, quota)
-    is_less = given != asked
+    shorter = _shorter(request, asked, until)
+    is_less = given != asked or shorter is not None
     with transaction.atomic():
         row = go_on(
             request, states=OPEN, by=by, comment=comment,
             to=State.APPROVED_LESS if is_less else State.APPROVED,
             what=Happened.APPROVED_LESS if is_less else Happened.APPROVED,
-            **_decided(by), granted=_granted(given) if is_less else None,
+            **_decided(by), granted=_granted(given) if given != asked else None, granted_until=shorter,
         )  # fmt: skip
-        _carry_out(row, given)
+        carry_out(row, given)
         return row
 
 
@@ -85,48 +83,30 @@ def refuse_to_decide(request: Request, by: User) -> None:
         raise Refused(_("That is your own request: somebody else decides about it. Nothing was decided."))
 
 
-def _given(asked: Kept, less: Less | None, quota: LargerQuota | None) -> Kept:
+def _given(asked: Wish, less: Less | None, quota: LargerQuota | None) -> Wish:
     if isinstance(asked, LargerQuota):
         if quota is None:
             return asked
         if not quota.wanted or any(n > asked.wanted.get(field, -1) for field, n in quota.wanted.items()):
             raise Refused(_("That is more than was asked for, or nothing. Nothing was decided."))
         return quota
-    return lessened(asked, less) if less is not None else asked
+    return asked.lessened(less) if less is not None else asked
 
 
-def _carry_out(row: Request, given: Kept) -> None:
-    """Make what was approved. Raises Refused where that cannot be done now."""
-    owner = row.asked_by
-    if not owner.is_active:
-        raise Refused(_("The person's account is switched off. Decline the request."))
-    if isinstance(given, LargerQuota):
-        account = Account(owner.pk)
-        account.lock()
-        quota_set(of=owner, limits=given.beside(limits_of(account, granted=False)))
-        return
-    with approved():
-        operation = _make(owner, given, row.team)
-    if row.until is not None and operation.machine is not None and row.decided_by is not None:
-        lease_grant(machine=operation.machine, until=row.until, by=row.decided_by)
-    Request.objects.filter(pk=row.pk).update(machine=operation.machine_id)
+def _shorter(request: Request, asked: Wish, until: date | None) -> date | None:
+    """The last day, where it is an earlier one than was asked for."""
+    if until is None or until == request.until:
+        return None
+    if not asked.can_end:
+        raise Refused(_("That has no end. Nothing was decided."))
+    if request.until is not None and until > request.until:
+        raise Refused(_("That is longer than was asked for. Nothing was decided."))
+    if until < timezone.now().date():
+        raise Refused(_("That day has passed. Nothing was decided."))
+    return until
 
 
-def _make(owner: User, given: Kept, team: Team | None) -> Operation:
-    if team is not None and not may_have_machines(owner, team):
-        raise Refused(_("The person may not have machines in that team any more. Decline the request."))
-    if isinstance(given, FromTemplate):
-        template, network = given.again(owner)
-        return cloning.machine_from_template(
-            template=template, owner=owner, name=given.name, cpus=given.cpus, memory_mib=given.memory_mib,
-            network=network, by=owner, team=team,
-        )  # fmt: skip
-    if isinstance(given, LargerQuota):
-        raise TypeError("a quota is no machine")
-    return services.machine_create(owner=owner, requested_by=owner, wish=given.again(), team=team)
-
-
-def _granted(given: Kept) -> dict[str, Any]:
+def _granted(given: Wish) -> dict[str, Any]:
     return given.model_dump(mode="json") | ({"seed": None} if hasattr(given, "seed") else {})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from django import forms
@@ -12,7 +12,8 @@ from django.utils.translation import gettext_lazy
 
 from portal.networks.models import Network
 from portal.quotas.amounts import LABELS, UNITS, Field, Limits
-from portal.requests.wishes import Kept, LargerQuota, Less, NewMachine
+from portal.requests.wish import Less, Wish
+from portal.requests.wishes import LargerQuota
 from workers.contract.spec import GIB
 
 _LONGEST = 2000
@@ -44,12 +45,11 @@ class AskForm(forms.Form):
         return until
 
 
-class LargerQuotaForm(forms.Form):
+class LargerQuotaForm(AskForm):
     """The limits that are wanted instead of those of now; only what is limited is there."""
 
     def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["reason"] = AskForm().fields["reason"]
         self.limited = [field for field in Field if limits.of(field) is not None]
         for field in self.limited:
             now = limits.of(field) or 0
@@ -80,41 +80,48 @@ class DecideForm(forms.Form):
         max_length=_LONGEST, required=False, widget=forms.Textarea, error_messages={"max_length": _TOO_LONG}
     )
 
-    def __init__(self, *args: Any, kept: Kept | None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, kept: Wish | None, until: date | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.kept = kept
         if isinstance(kept, LargerQuota):
             for field, wanted in kept.wanted.items():
                 self.fields[field] = _number(field, wanted)
-        elif kept is not None:
-            self.fields["cpus"] = _number(Field.CPUS, kept.cpus)
+        less_of = kept.less_of if kept is not None else {}
+        if "cpus" in less_of:
+            self.fields["cpus"] = _number(Field.CPUS, less_of["cpus"])
+        if "memory_mib" in less_of:
             self.fields["memory_gib"] = forms.DecimalField(
                 required=False, min_value=0, max_value=4096, max_digits=7, decimal_places=2,
-                label=_("Memory (GB)"), initial=kept.memory_mib / 1024,
+                label=_("Memory (GB)"), initial=less_of["memory_mib"] / 1024,
             )  # fmt: skip
-            if isinstance(kept, NewMachine):
-                self.fields["disk_gib"] = forms.IntegerField(
-                    required=False, min_value=1, max_value=65536, label=_("Disk (GB)"),
-                    initial=-(-kept.disk_bytes // GIB),
-                )  # fmt: skip
+        if "disk_bytes" in less_of:
+            self.fields["disk_gib"] = forms.IntegerField(
+                required=False, min_value=1, max_value=65536, label=_("Disk (GB)"),
+                initial=-(-less_of["disk_bytes"] // GIB),
+            )  # fmt: skip
+        if kept is not None and kept.can_end:
+            self.fields["until"] = forms.DateField(
+                required=False, label=_("Until when"), initial=until,
+                error_messages={"invalid": gettext_lazy("Give a day, or leave it empty.")},
+            )  # fmt: skip
 
     def numbers(self) -> list[forms.BoundField]:
         """The fields for less."""
-        return [self[name] for name in self.fields if name not in ("decision", "comment")]
+        return [self[name] for name in self.fields if name not in ("decision", "comment", "until")]
 
     def less(self) -> dict[str, Any]:
         """What the service takes for less."""
         data = self.cleaned_data
+        until = {"until": data.get("until")}
         if isinstance(self.kept, LargerQuota):
-            return {"quota": _quota(data)}
+            return until | {"quota": _quota(data)}
         memory, disk = data.get("memory_gib"), data.get("disk_gib")
-        return {
-            "less": Less(
-                cpus=data.get("cpus") or None,
-                memory_mib=max(64, int(memory * 1024)) if memory else None,
-                disk_bytes=disk * GIB if disk and isinstance(self.kept, NewMachine) else None,
-            )
-        }
+        less = Less(
+            cpus=data.get("cpus") or None,
+            memory_mib=max(64, int(memory * 1024)) if memory else None,
+            disk_bytes=disk * GIB if disk else None,
+        )
+        return until | {"less": less}
 
 
 class DecideManyForm(forms.Form):

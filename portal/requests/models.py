@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import date
 from typing import Any
 
 from django.conf import settings
@@ -16,6 +17,12 @@ class Wanted(models.TextChoices):
 
     MACHINE = "machine", _("A new machine")
     FROM_TEMPLATE = "from_template", _("A machine from a template")
+    CLONE = "clone", _("A clone")
+    RESTORE = "restore", _("A machine from a backup")
+    SIZE = "size", _("A larger machine")
+    DISK = "disk", _("One more disk")
+    LARGER_DISK = "larger_disk", _("A larger disk")
+    CARD = "card", _("A network card")
     QUOTA = "quota", _("A larger quota")
 
 
@@ -50,7 +57,12 @@ class Request(models.Model):
         null=True, help_text="what was approved, where less was than was asked for"
     )
     reason = models.TextField(max_length=2000)
-    until = models.DateField(null=True, blank=True, help_text="the machine is needed no longer then")
+    until = models.DateField(
+        null=True, blank=True, help_text="it is needed no longer than to the end of that day"
+    )
+    granted_until = models.DateField(
+        null=True, blank=True, help_text="where it was approved for a shorter time"
+    )
     state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
     asked_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
@@ -69,6 +81,11 @@ class Request(models.Model):
 
     def __str__(self) -> str:
         return f"{self.wanted} for {self.asked_by_id}"
+
+    @property
+    def lasts_until(self) -> date | None:
+        """The last day, as it was approved or as it is asked for."""
+        return self.granted_until or self.until
 
     @property
     def is_open(self) -> bool:

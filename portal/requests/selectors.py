@@ -12,14 +12,19 @@ from django.http import Http404
 from portal.accounts.models import User
 from portal.fleet.placement import Candidate
 from portal.fleet.selectors import candidates
-from portal.quotas.account import Account
+from portal.machines.homes import home_of_copy
+from portal.machines.models import Machine
+from portal.quotas.account import Account, account_of
 from portal.quotas.amounts import Amounts
 from portal.quotas.bars import Bar, bars_of
 from portal.quotas.checking import obstacles
 from portal.refusal import Refused
 from portal.requests.models import OPEN, Event, Request, State
-from portal.requests.wishes import FromTemplate, Kept, LargerQuota, NewMachine, kept_in, title_of
+from portal.requests.more import Clone, OfMachine
+from portal.requests.wish import Wish
+from portal.requests.wishes import kept_in
 from portal.rights.levels import Level
+from portal.teams.models import Team
 
 TONES = {
     State.WAITING: "info", State.ASKED_BACK: "warning", State.APPROVED: "success", State.APPROVED_LESS: "success",
@@ -103,33 +108,67 @@ def time_line_of(row: Request) -> QuerySet[Event]:
     return row.events.select_related("by")
 
 
-def standings_of(row: Request, kept: Kept) -> list[Standing]:
+def standings_of(row: Request, kept: Wish) -> list[Standing]:
     """What the person has and would have; and each of their teams as it is."""
-    account = Account(row.asked_by_id, row.team_id)
+    account = account_in(row, kept)
     takes = kept.takes if row.is_open else Amounts()
-    found = [Standing(str(row.team or row.asked_by), bars_of(account, takes))]
-    for team in row.asked_by.teams.exclude(pk=row.team_id or 0).order_by("name")[:5]:
+    found = [Standing(_whose(account), bars_of(account, takes))]
+    for team in row.asked_by.teams.exclude(pk=account.team_id or 0).order_by("name")[:5]:
         found.append(Standing(team.name, bars_of(Account(row.asked_by_id, team.pk))))
     return found
 
 
-def why_asked(row: Request, kept: Kept) -> list[str]:
+def why_asked(row: Request, kept: Wish) -> list[str]:
     """What stands in the way now; it may be less than when it was asked for."""
-    if isinstance(kept, LargerQuota):
-        return []
-    networks = [kept.network] if kept.network else []
-    return obstacles(Account(row.asked_by_id, row.team_id), row.asked_by, kept.takes, networks=networks)
+    return obstacles(
+        account_in(row, kept), row.asked_by, kept.takes, networks=kept.networks, size=kept.size or (0, 0)
+    )
 
 
-def room_left(kept: Kept) -> list[tuple[Candidate, bool]]:
-    """The hosts with what they have left, and whether the machine would fit there now."""
-    if isinstance(kept, LargerQuota):
-        return [(each, True) for each in candidates()]
-    return [(each, _fits(each, kept)) for each in candidates()]
+def account_in(row: Request, kept: Wish) -> Account:
+    """Against whose quota it would count: that of the machine that it is about, else the team's or the person's."""
+    machine = _machine_of(kept)
+    if machine is None:
+        return Account(row.asked_by_id, row.team_id)
+    if isinstance(kept, OfMachine):
+        return account_of(machine)
+    owner, team = home_of_copy(row.asked_by, owner=machine.owner, team=machine.team)
+    return Account(owner.pk, team.pk if team else None)
 
 
-def _fits(host: Candidate, kept: NewMachine | FromTemplate) -> bool:
-    return host.threads >= kept.cpus and host.memory_free_mib >= kept.memory_mib
+def room_left(kept: Wish) -> list[tuple[Candidate, bool]]:
+    """The hosts that it can be on with what they have left, and whether it would fit there now."""
+    machine = _machine_of(kept)
+    hosts = [each for each in candidates() if machine is None or each.host_id == machine.host_id]
+    return [(each, _fits(each, kept)) for each in hosts]
+
+
+def open_for(machine: Machine, user: User) -> list[ListedRequest]:
+    """What the person has asked for, for this machine, and nobody has decided yet. One query."""
+    rows = Request.objects.filter(asked_by=user, state__in=OPEN, wish__machine=str(machine.pk))
+    return listed(rows.select_related("asked_by", "team"))
+
+
+def _fits(host: Candidate, kept: Wish) -> bool:
+    cpus, _memory = kept.size or (0, 0)
+    takes = kept.takes
+    memory_mib = 0 if takes.machines and not takes.running else takes.memory_mib
+    return host.threads >= cpus and host.memory_free_mib >= memory_mib
+
+
+def _machine_of(kept: Wish) -> Machine | None:
+    if not isinstance(kept, OfMachine | Clone):
+        return None
+    return Machine.objects.select_related("owner", "team").filter(pk=kept.machine).first()
+
+
+def _whose(account: Account) -> str:
+    rows = (
+        Team.objects.filter(pk=account.team_id).values_list("name", flat=True)
+        if account.team_id is not None
+        else User.objects.filter(pk=account.user_id).values_list("username", flat=True)
+    )
+    return rows.first() or ""
 
 
 def _listed(row: Request) -> ListedRequest:
@@ -138,4 +177,4 @@ def _listed(row: Request) -> ListedRequest:
         kept = kept_in(row)
     except Refused as refusal:
         return ListedRequest(row, str(row.get_wanted_display()), refusal.message, tone)
-    return ListedRequest(row, title_of(row, kept), kept.words, tone)
+    return ListedRequest(row, kept.title, kept.words, tone)

@@ -9,7 +9,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
-from portal.machines.models import Template
+from portal.backups.models import Backup
+from portal.machines.homes import home_of_copy
+from portal.machines.models import Machine, Template
 from portal.machines.services import MachineWish, clean_name
 from portal.networks.models import Network
 from portal.quotas.account import Account
@@ -17,10 +19,13 @@ from portal.quotas.amounts import Amounts
 from portal.quotas.amounts import Field as Counted
 from portal.quotas.limits import limits_of
 from portal.refusal import Refused
-from portal.requests.models import OPEN, Happened, Request, State, Wanted
+from portal.requests.carrying_out import backup_to_use, machine_to_change
+from portal.requests.models import OPEN, Happened, Request, State
+from portal.requests.more import Clone, OfMachine, Restored
 from portal.requests.rules import rules_now
 from portal.requests.time_line import go_on, happened
-from portal.requests.wishes import FromTemplate, Kept, LargerQuota, NewMachine
+from portal.requests.wish import Wish
+from portal.requests.wishes import FromTemplate, LargerQuota, NewMachine, wanted_in
 from portal.teams.models import Team
 
 MOST_OPEN = 20
@@ -32,7 +37,7 @@ def machine_ask(
 ) -> Request:
     """Ask for a new machine, for oneself or for a team. Raises Refused."""
     clean_name(wish.name)
-    return _ask(by, Wanted.MACHINE, NewMachine.of(wish), reason, until, team)
+    return _ask(by, NewMachine.of(wish), reason, until, team)
 
 
 def machine_from_template_ask(
@@ -51,11 +56,29 @@ def machine_from_template_ask(
         name=clean_name(name), template=template.pk, template_name=template.name, cpus=takes.cpus,
         memory_mib=takes.memory_mib, disk_bytes=takes.disk_bytes, network=network.pk if network else None,
     )  # fmt: skip
-    return _ask(by, Wanted.FROM_TEMPLATE, kept, reason, until, team)
+    return _ask(by, kept, reason, until, team)
 
 
-def quota_ask(*, by: User, wanted: LargerQuota, reason: str) -> Request:
-    """Ask for a larger quota for oneself. Raises Refused where nothing of it is more than there is."""
+def more_ask(
+    *, by: User, wish: OfMachine | Clone | Restored, reason: str, until: date | None = None
+) -> Request:
+    """Ask for more for a machine that is there, or for a copy of what is there.
+
+    Raises Refused where it is not this person's to change.
+    """
+    if isinstance(wish, Restored):
+        source: Machine | Backup = backup_to_use(wish.backup, by)
+    else:
+        source = machine_to_change(wish.machine, by)
+    if isinstance(wish, OfMachine):
+        return _ask(by, wish, reason, until if wish.can_end else None, source.team)
+    _owner, team = home_of_copy(by, owner=source.owner, team=source.team)
+    wish = wish.model_copy(update={"name": clean_name(wish.name)})
+    return _ask(by, wish, reason, until, team)
+
+
+def quota_ask(*, by: User, wanted: LargerQuota, reason: str, until: date | None = None) -> Request:
+    """Ask for a larger quota for oneself, for ever or for a time. Raises Refused where nothing of it is more than there is."""
     now = limits_of(Account(by.pk), granted=False)
     more = {
         field: n for field, n in wanted.wanted.items() if (limit := now.of(field)) is not None and n > limit
@@ -63,7 +86,7 @@ def quota_ask(*, by: User, wanted: LargerQuota, reason: str) -> Request:
     if not more:
         raise Refused(_("Nothing of that is more than your quota is now. Say how much you need."))
     kept = LargerQuota.model_validate({Counted(field).value: n for field, n in more.items()})
-    return _ask(by, Wanted.QUOTA, kept, reason, None)
+    return _ask(by, kept, reason, until)
 
 
 def request_withdraw(*, request: Request, by: User) -> None:
@@ -96,16 +119,14 @@ def requests_expire() -> int:
     return over
 
 
-def _ask(
-    by: User, wanted: Wanted, kept: Kept, reason: str, until: date | None, team: Team | None = None
-) -> Request:
+def _ask(by: User, kept: Wish, reason: str, until: date | None, team: Team | None = None) -> Request:
     with transaction.atomic():
         Account(by.pk).lock()
         if Request.objects.filter(asked_by=by, state__in=OPEN).count() >= MOST_OPEN:
             words = _("%(most)d of your requests wait already. Withdraw one that is no longer needed first.")
             raise Refused(words % {"most": MOST_OPEN})
         row = Request.objects.create(
-            wanted=wanted, asked_by=by, team=team, wish=kept.model_dump(mode="json"), reason=reason, until=until,
+            wanted=wanted_in(kept), asked_by=by, team=team, wish=kept.model_dump(mode="json"), reason=reason, until=until,
             expires_at=timezone.now() + timedelta(days=rules_now().days),
         )  # fmt: skip
         happened(row, Happened.ASKED, by, reason)

@@ -10,7 +10,7 @@ from portal.audit.services import record
 from portal.notices import services as notices
 from portal.refusal import Refused
 from portal.requests.models import Event, Happened, Request
-from portal.requests.wishes import kept_in, title_of
+from portal.requests.wishes import kept_in
 
 _FOR_APPROVERS = (Happened.ASKED, Happened.ANSWERED)
 _FOR_NOBODY = (Happened.WITHDRAWN,)
@@ -45,6 +45,6 @@ def _decision(event: Event) -> str:
 
 def _title(row: Request) -> str:
     try:
-        return title_of(row, kept_in(row))
+        return kept_in(row).title
     except Refused:  # of another version
         return str(row.get_wanted_display()) or _("something")

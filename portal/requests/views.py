@@ -24,8 +24,10 @@ from portal.refusal import Refused
 from portal.requests import deciding, selectors, services
 from portal.requests.forms import AnswerForm, DecideForm, DecideManyForm, LargerQuotaForm
 from portal.requests.models import Request, State, Wanted
+from portal.requests.more import Clone, OfMachine
 from portal.requests.rules import rules_now
-from portal.requests.wishes import Kept, kept_in, title_of
+from portal.requests.wish import Wish
+from portal.requests.wishes import kept_in
 
 _ROWS_A_PAGE = 50
 _MOST_AT_ONCE = 100
@@ -69,7 +71,12 @@ def quota_ask(request: HttpRequest) -> HttpResponse:
     form = LargerQuotaForm(request.POST or None, limits=limits)
     if request.method == "POST" and form.is_valid():
         try:
-            row = services.quota_ask(by=user, wanted=form.wanted(), reason=form.cleaned_data["reason"])
+            row = services.quota_ask(
+                by=user,
+                wanted=form.wanted(),
+                reason=form.cleaned_data["reason"],
+                until=form.cleaned_data["until"],
+            )
         except Refused as refusal:
             form.add_error(None, refusal.message)
         else:
@@ -108,7 +115,7 @@ def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """Approve, approve less, ask back, decline."""
     user = user_of(request)
     row = selectors.request_for(user, request_id)
-    form = DecideForm(request.POST, kept=_kept(row))
+    form = DecideForm(request.POST, kept=_kept(row), until=row.until)
     if form.is_valid():
         try:
             _decide(row, user, form)
@@ -174,9 +181,10 @@ def _page(request: HttpRequest, user: User, row: Request, form: DecideForm | Non
     may_decide = user.is_approver and row.is_open and (not is_own or rules_now().approve_own)
     context: dict[str, Any] = {
         "row": row,
-        "title": title_of(row, kept) if kept else row.get_wanted_display(),
+        "title": kept.title if kept else row.get_wanted_display(),
         "tone": selectors.TONES[State(row.state)],
         "kept": kept,
+        "about": kept.machine if isinstance(kept, OfMachine | Clone) else None,
         "granted": kept_in(row, granted=True) if kept and row.granted else None,
         "events": selectors.time_line_of(row),
         "is_own": is_own,
@@ -184,12 +192,12 @@ def _page(request: HttpRequest, user: User, row: Request, form: DecideForm | Non
         "standings": selectors.standings_of(row, kept) if kept else [],
         "why": selectors.why_asked(row, kept) if kept and row.is_open else [],
         "hosts": selectors.room_left(kept) if kept and user.is_approver and row.is_open else [],
-        "form": form or DecideForm(kept=kept),
+        "form": form or DecideForm(kept=kept, until=row.until),
     }
     return render(request, "requests/detail.html", context, status=422 if form and form.errors else 200)
 
 
-def _kept(row: Request) -> Kept | None:
+def _kept(row: Request) -> Wish | None:
     """None where this version cannot read it."""
     try:
         return kept_in(row)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.utils.translation import gettext as _
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from portal.accounts.models import User
 from portal.images.models import Image
@@ -20,23 +20,13 @@ from portal.quotas.amounts import Amounts, Limits, said
 from portal.quotas.amounts import Field as Counted
 from portal.refusal import Refused
 from portal.requests.models import Request, Wanted
-from workers.contract.spec import GIB, DiskBus, DiskKind, Firmware, GuestKind, NicModel, SeedSpec
+from portal.requests.more import Clone, LargerDisk, MoreDisk, MoreSize, OneMoreCard, Restored
+from portal.requests.wish import Wish, sized
+from workers.contract.spec import DiskBus, DiskKind, Firmware, GuestKind, NicModel, SeedSpec
 
 
-class Less(BaseModel):
-    """What an approver gives in its place; None: as it was asked for."""
-
-    model_config = ConfigDict(frozen=True)
-
-    cpus: int | None = Field(None, ge=1)
-    memory_mib: int | None = Field(None, ge=64)
-    disk_bytes: int | None = Field(None, ge=GIB)
-
-
-class _Machine(BaseModel):
+class _Machine(Wish):
     """What both kinds of new machines say."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     cpus: int
@@ -45,21 +35,29 @@ class _Machine(BaseModel):
     network: UUID | None
 
     @property
+    def title(self) -> str:
+        """What a list calls it."""
+        return _("Machine “%(name)s”") % {"name": self.name}
+
+    @property
     def takes(self) -> Amounts:
-        """What it counts for."""
-        return Amounts(
-            machines=1, running=1, cpus=self.cpus, memory_mib=self.memory_mib, disk_bytes=self.disk_bytes
-        )
+        """All of it."""
+        return Amounts(1, 1, self.cpus, self.memory_mib, self.disk_bytes)
 
     @property
     def words(self) -> str:
-        """Its size in words."""
-        sizes = (
-            (Counted.CPUS, self.cpus),
-            (Counted.MEMORY_MIB, self.memory_mib),
-            (Counted.DISK_BYTES, self.disk_bytes),
-        )
-        return ", ".join(said(field, amount) for field, amount in sizes)
+        """Its size."""
+        return sized(self.cpus, self.memory_mib, self.disk_bytes)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """As it is to be."""
+        return self.cpus, self.memory_mib
+
+    @property
+    def networks(self) -> list[UUID]:
+        """Its card's."""
+        return [self.network] if self.network else []
 
 
 class NewMachine(_Machine):
@@ -89,6 +87,11 @@ class NewMachine(_Machine):
             image_disk=wish.image_disk.pk if wish.image_disk else None, seed=wish.seed,
         )  # fmt: skip
 
+    @property
+    def less_of(self) -> dict[str, int]:
+        """Its size and its disk's."""
+        return {"cpus": self.cpus, "memory_mib": self.memory_mib, "disk_bytes": self.disk_bytes}
+
     def again(self) -> MachineWish:
         """The wish with the rows of now. Raises Refused where one of them is gone."""
         network = Network.objects.filter(pk__in=[self.network]).first()
@@ -109,6 +112,19 @@ class FromTemplate(_Machine):
     template: UUID
     template_name: str
 
+    @property
+    def title(self) -> str:
+        """What a list calls it."""
+        return _("Machine “%(name)s” from “%(template)s”") % {
+            "name": self.name,
+            "template": self.template_name,
+        }
+
+    @property
+    def less_of(self) -> dict[str, int]:
+        """Its size; its disks are what they are."""
+        return {"cpus": self.cpus, "memory_mib": self.memory_mib}
+
     def again(self, user: User) -> tuple[Template, Network | None]:
         """The rows of now. Raises Refused where one of them is gone, or the person may not use it any more."""
         template = templates_for(user).filter(pk=self.template).first()
@@ -118,10 +134,8 @@ class FromTemplate(_Machine):
         return template, network
 
 
-class LargerQuota(BaseModel):
+class LargerQuota(Wish):
     """The limits that are wanted; what is None stays as it is."""
-
-    model_config = ConfigDict(frozen=True)
 
     machines: int | None = Field(None, ge=0)
     running: int | None = Field(None, ge=0)
@@ -137,63 +151,42 @@ class LargerQuota(BaseModel):
         return {field: n for field in Counted if (n := getattr(self, field)) is not None}
 
     @property
-    def takes(self) -> Amounts:
-        """It takes nothing by itself."""
-        return Amounts()
+    def title(self) -> str:
+        """What a list calls it."""
+        return str(Wanted.QUOTA.label)
 
     @property
     def words(self) -> str:
         """The limits in words."""
         return ", ".join(said(field, amount) for field, amount in self.wanted.items())
 
-    def beside(self, limits: Limits) -> Limits:
-        """The limits of now with those that are wanted: where there is none, or a higher one, it stays."""
-        changed = {}
-        for field in Counted:
-            now, wanted = limits.of(field), getattr(self, field)
-            changed[field] = now if now is None or wanted is None else max(now, wanted)
-        return Limits(**changed)
+    @property
+    def limits(self) -> Limits:
+        """As limits."""
+        return Limits(**self.wanted)
 
 
-Kept = NewMachine | FromTemplate | LargerQuota
-_OF: dict[str, type[NewMachine] | type[FromTemplate] | type[LargerQuota]] = {
-    Wanted.MACHINE: NewMachine, Wanted.FROM_TEMPLATE: FromTemplate, Wanted.QUOTA: LargerQuota,
+KINDS: dict[str, type[Wish]] = {
+    Wanted.MACHINE: NewMachine, Wanted.FROM_TEMPLATE: FromTemplate, Wanted.CLONE: Clone, Wanted.RESTORE: Restored,
+    Wanted.SIZE: MoreSize, Wanted.DISK: MoreDisk, Wanted.LARGER_DISK: LargerDisk, Wanted.CARD: OneMoreCard,
+    Wanted.QUOTA: LargerQuota,
 }  # fmt: skip
 
 
-def kept_in(row: Request, *, granted: bool = False) -> Kept:
+def kept_in(row: Request, *, granted: bool = False) -> Wish:
     """What was asked for, or what was `granted` of it. Raises Refused where this version cannot read it."""
     data: Any = row.granted if granted and row.granted else row.wish
     try:
-        return _OF[row.wanted].model_validate_json(json.dumps(data))
+        return KINDS[row.wanted].model_validate_json(json.dumps(data))
     except ValidationError as exc:
         raise Refused(
             _("This version cannot read what was asked for. Decline it, and let it be asked again.")
         ) from exc
 
 
-def title_of(row: Request, kept: Kept) -> str:
-    """What a list calls it."""
-    if isinstance(kept, LargerQuota):
-        return str(row.get_wanted_display())
-    if isinstance(kept, FromTemplate):
-        return _("Machine “%(name)s” from “%(template)s”") % {
-            "name": kept.name,
-            "template": kept.template_name,
-        }
-    return _("Machine “%(name)s”") % {"name": kept.name}
-
-
-def lessened(kept: Kept, less: Less) -> Kept:
-    """With less of what is said; never more than was asked for. Raises Refused."""
-    changes = {name: value for name, value in less.model_dump().items() if value is not None}
-    if isinstance(kept, LargerQuota):
-        raise Refused(_("Say the limits themselves for a quota."))
-    if any(value > getattr(kept, name) for name, value in changes.items()):
-        raise Refused(_("That is more than was asked for. Nothing was decided."))
-    if isinstance(kept, FromTemplate) and changes.get("disk_bytes", kept.disk_bytes) != kept.disk_bytes:
-        raise Refused(_("The disks of a template cannot be made smaller. Nothing was decided."))
-    return kept.model_copy(update=changes)
+def wanted_in(wish: Wish) -> Wanted:
+    """The kind of the wish."""
+    return next(Wanted(wanted) for wanted, kind in KINDS.items() if type(wish) is kind)
 
 
 def without_secrets(data: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
+
+from django.utils import timezone
 
 from portal.machines.models import Machine
 from portal.teams.models import Membership
@@ -25,15 +28,22 @@ class Audience:
 
 def audience_of(machine_id: UUID) -> Audience:
     """Of the machine as it is now; nobody where there is none. One query."""
-    columns = ("owner", "team", "shares__user", "shares__team")
+    columns = ("owner", "team", "shares__user", "shares__team", "shares__ends_on")
     return _of(Machine.objects.filter(pk=machine_id).values_list(*columns))
 
 
-def _of(rows: Iterable[tuple[int, int | None, int | None, int | None]]) -> Audience:
+def _of(rows: Iterable[tuple[int, int | None, int | None, int | None, date | None]]) -> Audience:
     people, teams = set[int](), set[int]()
-    for owner, team, shared_user, shared_team in rows:
+    today = timezone.now().date()
+    for owner, team, shared_user, shared_team, ends_on in rows:
         if team is None:
             people.add(owner)
-        teams.update(each for each in (team, shared_team) if each is not None)
-        people.update(each for each in (shared_user,) if each is not None)
+        else:
+            teams.add(team)
+        if ends_on is not None and ends_on < today:
+            continue
+        if shared_team is not None:
+            teams.add(shared_team)
+        if shared_user is not None:
+            people.add(shared_user)
     return Audience(frozenset(people), frozenset(teams))

@@ -28,6 +28,7 @@ class ShareForm(RefusableForm):
         initial=Level.VIEW_CONSOLE.value,
         error_messages=_CHOOSE,
     )
+    ends_on = forms.DateField(required=False, error_messages={"invalid": _("Give a day, or leave it empty.")})
 
     def __init__(self, *args: Any, by: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

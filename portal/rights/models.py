@@ -7,6 +7,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from portal.rights.levels import Level
@@ -22,8 +23,13 @@ LEVEL_WORDS = {
 _WHOM = Q(user__isnull=True, team__isnull=False) | Q(user__isnull=False, team__isnull=True)
 
 
+def not_over() -> Q:
+    """Of shares, those that count now: the clock alone decides, whatever has been cleared away."""
+    return Q(ends_on=None) | Q(ends_on__gte=timezone.now().date())
+
+
 class Share(models.Model):
-    """What a person or a team may do with a machine that is somebody else's, until it is withdrawn."""
+    """What a person or a team may do with a machine that is somebody else's, until it is withdrawn or its last day is over."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     machine = models.ForeignKey("machines.Machine", on_delete=models.CASCADE, related_name="shares")
@@ -36,6 +42,7 @@ class Share(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     since = models.DateTimeField(auto_now_add=True)
+    ends_on = models.DateField(null=True, db_index=True, help_text="the last day on which it counts")
 
     class Meta:
         ordering = ["since"]

@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce, Greatest
 
 from portal.accounts.models import User
 from portal.rights.levels import Level
-from portal.rights.models import Share
+from portal.rights.models import Share, not_over
 from portal.teams.models import Membership, Role
 
 ROLE_LEVELS = {Role.OWNER: Level.OWN, Role.MEMBER: Level.MANAGE, Role.VIEWER: Level.VIEW_CONSOLE}
@@ -65,7 +65,7 @@ def _by_role(mine: QuerySet[Membership], user: User) -> QuerySet[Membership, int
 
 def _shares(user: User) -> QuerySet[Share]:
     return Share.objects.filter(
-        Q(user=user) | Q(team__in=Membership.objects.filter(user=user).values("team"))
+        not_over(), Q(user=user) | Q(team__in=Membership.objects.filter(user=user).values("team"))
     )
 
 

@@ -111,8 +111,8 @@ RIGHTS: dict[str, Right] = {
     "usersessions_list": Right(Who.SIGNED_IN, Who.SIGNED_IN),
     "account_session_end": Right(changes=Who.SIGNED_IN),
     # People
-    "people:list": Right(Who.ADMINISTRATOR),
-    "people:detail": Right(Who.ADMINISTRATOR),
+    "people:list": Right(Who.AUDITOR),
+    "people:detail": Right(Who.AUDITOR),
     "people:invite": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
     "people:withdraw": Right(changes=Who.ADMINISTRATOR),
     "people:registration": Right(changes=Who.ADMINISTRATOR),
@@ -263,6 +263,7 @@ RIGHTS: dict[str, Right] = {
     "quotas:of-person": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
     "quotas:of-team": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
     "quotas:remove": Right(changes=Who.ADMINISTRATOR),
+    "quotas:end-raise": Right(changes=Who.ADMINISTRATOR),
     "flavours:list": Right(Who.ADMINISTRATOR),
     "flavours:add": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),
     "flavours:change": Right(Who.ADMINISTRATOR, Who.ADMINISTRATOR),

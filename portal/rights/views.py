@@ -39,7 +39,8 @@ def machine_share(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     form = ShareForm(request.POST, by=user)
     if form.is_valid():
         try:
-            sharing.share_set(machine=machine, to=form.whom, level=form.cleaned_data["level"], by=user)
+            level, ends_on = form.cleaned_data["level"], form.cleaned_data["ends_on"]
+            sharing.share_set(machine=machine, to=form.whom, level=level, ends_on=ends_on, by=user)
         except Refused as refusal:
             form.add_refusal(refusal)
         else:

@@ -71,7 +71,7 @@ function morph(text) {
         beforeNodeMorphed: (old, now) => {
           if (!(old instanceof Element)) return true;
           if (old.hasAttribute("data-live-keep")) return false;
-          if (old.matches("select, input") && old.dataset.touched) return false;
+          if (old.matches("select, input, textarea") && old.dataset.touched) return false;
           if (old.tagName === "DETAILS" && old.open) now.setAttribute("open", "");
           return true;
         },

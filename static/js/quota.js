@@ -63,7 +63,8 @@ function show() {
   const ask = form?.querySelector("[data-ask]");
   if (!ask) return;
   const free = "isFree" in ask.dataset;
-  const hasToAsk = isOver || (!free && (isMarked() || isTooLarge()));
+  // What the server has said of this form stays: it knows of sizes that a page of one machine does not show.
+  const hasToAsk = "stays" in ask.dataset || isOver || (!free && (isMarked() || isTooLarge()));
   ask.hidden = !hasToAsk;
   for (const part of form.querySelectorAll("[data-words-ask]")) {
     part.textContent = hasToAsk ? part.dataset.wordsAsk : part.dataset.wordsNow;

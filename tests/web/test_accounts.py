@@ -414,3 +414,25 @@ def test_pages_of_accounts_are_as_strict_as_all_others(boss: User, settings: Laz
             assert answer.status_code == 200, path
             assert Inline(answer.content.decode()).found == [], path
             check_headers(answer)
+
+
+def test_an_auditor_reads_the_people_and_has_no_button(ann: User, boss: User) -> None:
+    User.objects.create_user("waiting", email="w@example.org", is_active=False)
+    invited(boss)
+    User.objects.create_user("amy", approves=True)
+    otto = User.objects.create_user("otto", audits=True)
+    browser = signed_in(otto)
+    assert '<a href="/people/"' in words(browser.get("/machines/"))
+    assert '<a href="/people/"' not in words(signed_in(ann).get("/machines/"))
+    everybody = words(browser.get("/people/"))
+    one = words(browser.get(f"/people/{User.objects.get(username='amy').pk}/"))
+    assert "eve@example.org" in everybody
+    assert "Approver" in one
+    for page in (everybody, one):
+        assert not re.findall(r'action="(/people/[^"]*)"', page)
+        assert "/people/invite/" not in page
+    for path in ("switch-off", "roles", "sign-out", "second-factor", "password-link"):
+        assert browser.post(f"/people/{ann.pk}/{path}/").status_code == 403
+    assert browser.post("/people/registration/", {"is_on": "yes"}).status_code == 403
+    assert browser.get("/people/invite/").status_code == 403
+    assert signed_in(ann).get("/people/").status_code == 404

@@ -23,6 +23,7 @@ from portal.notices import post
 from portal.notices.kinds import KINDS, Way
 from portal.notices.models import Choice, Letter, Notice
 from portal.notices.services import administrators, choices_set, clear_old, notices_read, tell
+from portal.teams.models import Membership, Role, Team
 from tests.lab.mail import MailServer
 from tests.web.people import newest, seen, signed_in, told
 from tests.web.site import Browser
@@ -62,6 +63,24 @@ def due_now() -> None:
 def test_each_kind_is_a_whole_sentence(ann: User, kind: str) -> None:
     tell([ann], kind, **GAPS)
     assert "%" not in Notice.objects.get().text
+
+
+def test_of_a_teams_machine_everybody_hears_who_may_operate_it_each_as_they_chose(
+    running: Machine, ann: User, ben: User
+) -> None:
+    team = Team.objects.create(name="lab")
+    carl, dora = User.objects.create_user("carl"), User.objects.create_user("dora")
+    for person, role in ((ben, Role.OWNER), (carl, Role.MEMBER), (dora, Role.VIEWER)):
+        Membership.objects.create(team=team, user=person, role=role)
+    Machine.objects.filter(pk=running.pk).update(team=team)
+    choices_set(person=carl, ways={"machine_crashed": Way.NONE})
+    observed_take(seen(running, Observed.OFF, reason=EndReason.CRASH))
+    assert [kinds_of(each) for each in (ann, ben, carl, dora)] == [[], ["machine_crashed"], [], []]
+    running.refresh_from_db()
+    services.machine_start(machine=running, by=ben)
+    progress_take(told(newest(running), OperationState.FAILED))
+    assert [kinds_of(each)[-1:] for each in (ben, carl)] == [["operation_failed"], ["operation_failed"]]
+    assert (kinds_of(ann), kinds_of(dora)) == ([], [])  # she made it, and is not in the team
 
 
 @pytest.mark.parametrize(("report", "kind"), [

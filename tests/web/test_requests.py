@@ -22,14 +22,15 @@ from portal.notices.models import Notice
 from portal.quotas.account import Account
 from portal.quotas.amounts import Limits
 from portal.quotas.limits import limits_of
-from portal.quotas.models import Grant, Quota
-from portal.quotas.services import quota_set
+from portal.quotas.models import Grant, Quota, Raise
+from portal.quotas.services import quota_raise, quota_set
+from portal.quotas.tasks import end_quotas
 from portal.refusal import Refused
 from portal.requests import deciding, services
 from portal.requests.models import Request, State
 from portal.requests.rules import rules_set
 from portal.requests.tasks import expire_requests
-from portal.requests.wishes import Less
+from portal.requests.wish import Less
 from portal.teams.models import Membership, Team
 from tests.web import people
 from tests.web.people import done, host_heard, image_named, machine_of, signed_in, silence, wish
@@ -336,6 +337,60 @@ def test_a_larger_quota_is_asked_for_and_given(ann: User, approver: User) -> Non
     decides(approver, row, "approve_less", machines="3", cpus="20")
     assert row.state == State.APPROVED_LESS
     assert limits_of(Account(ann.pk)) == Limits(machines=3, running=1, cpus=20)
+
+
+def test_a_larger_quota_for_a_time_falls_back_by_itself_and_the_machines_stay(
+    ann: User, approver: User, boss: User
+) -> None:
+    today = timezone.now().date()
+    asked_until, given_until = today + timedelta(days=60), today + timedelta(days=30)
+    fields = {"machines": "5", "running": "5", "cpus": "20", "reason": "a class"}
+    signed_in(ann).post("/requests/quota/", fields | {"until": asked_until.isoformat()})
+    row = Request.objects.get()
+    assert row.until == asked_until
+    later = (asked_until + timedelta(days=1)).isoformat()
+    less = {"machines": "3", "running": "3", "cpus": "20"}
+    assert "longer than was asked for" in decides(approver, row, "approve_less", **less, until=later)
+    decides(approver, row, "approve_less", **less, until=given_until.isoformat())
+    assert limits_of(Account(ann.pk)) == Limits(machines=3, running=3, cpus=20)
+    assert Quota.objects.get(user=ann).machines == 1  # what is behind it is as it was
+    machines = [machine_of(ann, f"box {number}") for number in range(3)]
+    end_quotas()
+    assert told(ann) == ["request_decided"]
+    Raise.objects.update(ends_on=today + timedelta(days=3))
+    end_quotas()
+    end_quotas()
+    assert told(ann) == ["request_decided", "quota_ends"]
+    Raise.objects.update(ends_on=today - timedelta(days=1))  # over, and no task has run
+    assert limits_of(Account(ann.pk)) == Limits(machines=1, running=1, cpus=2)
+    end_quotas()
+    end_quotas()
+    assert told(ann) == ["request_decided", "quota_ends", "quota_over"]
+    assert Machine.objects.filter(pk__in=[each.pk for each in machines]).count() == 3
+    with pytest.raises(Refused, match="Your quota is 1 machine"):
+        machine_of(ann, "one more")
+
+
+def test_an_administrator_sees_a_larger_quota_for_a_time_and_ends_it(ann: User, boss: User) -> None:
+    day = timezone.now().date() + timedelta(days=9)
+    quota_raise(user=ann, limits=Limits(cpus=12), ends_on=day)
+    page = signed_in(boss).get(f"/settings/quotas/people/{ann.pk}/").content.decode()
+    assert "12 processors." in page
+    assert "/ 12" in " ".join(signed_in(boss).get("/settings/quotas/").content.decode().split())
+    address = f"/settings/quotas/raises/{Raise.objects.get().pk}/end/"
+    assert signed_in(ann).post(address).status_code == 404
+    signed_in(boss).post(address)
+    assert limits_of(Account(ann.pk)).cpus == 2
+
+
+def test_what_was_approved_for_a_machine_for_a_time_is_said_before_and_at_its_end(ann: User) -> None:
+    today = timezone.now().date()
+    Grant.objects.create(machine=machine_of(ann), cpus=2, ends_on=today)
+    end_quotas()
+    Grant.objects.update(ends_on=today - timedelta(days=1))
+    end_quotas()
+    assert told(ann) == ["quota_ends", "quota_over"]
+    assert "what was approved for “web”" in Notice.objects.filter(person=ann).first().text  # type: ignore[union-attr]
 
 
 def test_a_strangers_request_is_not_there_and_only_who_approves_decides(

@@ -39,7 +39,7 @@ from portal.machines.specs import spec_of
 from portal.networks.models import Network, PublishedPort, Uplink
 from portal.notices.models import Choice, Notice
 from portal.quotas.amounts import Limits
-from portal.quotas.models import Grant, NetworkToAskFor, Quota
+from portal.quotas.models import Grant, NetworkToAskFor, Quota, Raise
 from portal.quotas.services import quota_set
 from portal.requests.models import Event, Request, Rules
 from portal.requests.services import machine_ask
@@ -185,6 +185,7 @@ def addresses(running: Machine, ann: User, ben: User, team: Team) -> dict[str, s
     invitation = Invitation.objects.create(token_hash="00", email="x@example.org", expires_at=timezone.now())
     request = machine_ask(by=ann, wish=wish("asked"), reason="a course", until=None)
     quota_set(of=ann, limits=Limits(machines=50))
+    raised = Raise.objects.create(user=ann, machines=60, ends_on=timezone.now().date())
     notice = Notice.objects.create(person=ann, kind="machine_ended", text="It ended.")
     hook = Hook.objects.create(name="chat", address="https://chat.example.org/", kinds=["machine_ended"])
     made = Class.objects.create(name="course", template=template, template_name="base", made_by=ann)
@@ -198,7 +199,7 @@ def addresses(running: Machine, ann: User, ben: User, team: Team) -> dict[str, s
         "token": "wrong", "uidb36": "1", "key": "wrong", "session_id": 1, "pk": 1,
         "notice_id": notice.pk, "hook_id": hook.pk,
         "request_id": request.pk, "flavour_id": Flavour.objects.values_list("pk", flat=True)[0], "whose": "every_person",
-        "class_id": made.pk, "quota_id": Quota.objects.get().pk,
+        "class_id": made.pk, "quota_id": Quota.objects.get().pk, "raise_id": raised.pk,
     }  # fmt: skip
     return dict(_reversed(get_resolver(), parts_of_addresses))
 

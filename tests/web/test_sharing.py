@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from websockets.sync.client import ClientConnection
 
 from portal.accounts.models import User
 from portal.activity.models import Operation
+from portal.audit.models import Entry
 from portal.backups.models import Backup
 from portal.live import publish
 from portal.machines.models import Machine, Template
 from portal.machines.selectors import machine_level
 from portal.machines.specs import spec_of
+from portal.notices.models import Notice
 from portal.refusal import Refused
 from portal.rights import handing_over, sharing
+from portal.rights.audience import audience_of
 from portal.rights.levels import Level
 from portal.rights.models import Offer, Share
+from portal.rights.tasks import end_shares
 from portal.teams.models import Membership, Role, Team
 from tests.web.people import done, host_heard, machine_of, newest, signed_in
 from tests.web.site import Browser, Screen, Site, code_of
@@ -76,6 +82,27 @@ def test_what_is_wrong_with_a_share_is_said_at_its_field(
     assert answer.status_code == 422
     assert words in answer.content.decode()
     assert not Share.objects.exists()
+
+
+def test_a_share_may_have_an_end_and_the_clock_alone_ends_it(running: Machine, ann: User, ben: User) -> None:
+    browser, today = signed_in(ann), timezone.now().date()
+    address, fields = f"/machines/{running.pk}/share/", {"username": "ben", "level": Level.MANAGE.value}
+    past = browser.post(address, fields | {"ends_on": (today - timedelta(days=1)).isoformat()})
+    assert "That day has passed" in past.content.decode()
+    assert browser.post(address, fields | {"ends_on": today.isoformat()}).status_code == 302
+    assert f"until {today.day} " in browser.get(f"/machines/{running.pk}/sharing/").content.decode()
+    assert f"manage it, until {today.isoformat()}" in Notice.objects.get(person=ben).text
+    assert machine_level(ben, running.pk) == Level.MANAGE
+    Share.objects.update(ends_on=today - timedelta(days=1))  # the day is over, and no task has run
+    assert machine_level(ben, running.pk) is None
+    assert signed_in(ben).get(f"/machines/{running.pk}/").status_code == 404
+    assert str(running.pk) not in signed_in(ben).get("/machines/").content.decode()
+    assert "may manage it" not in browser.get(f"/machines/{running.pk}/sharing/").content.decode()
+    assert audience_of(running.pk).people == {ann.pk}
+    end_shares()
+    assert not Share.objects.exists()
+    line = Entry.objects.get(action="share_withdrawn")
+    assert (line.details["with"], line.details["until"]) == ("ben", str(today - timedelta(days=1)))
 
 
 def test_a_second_share_with_the_same_person_replaces_the_first(running: Machine, ben: User) -> None:
@@ -256,9 +283,10 @@ def _watching(browser: Browser, *topics: str) -> Iterator[ClientConnection]:
         yield live
 
 
+@pytest.mark.parametrize("by_the_clock", [False, True])
 @pytest.mark.django_db(transaction=True)
-def test_withdrawing_ends_the_open_console_and_tells_the_open_pages_at_once(
-    site: Site, ann: User, ben: User
+def test_withdrawing_or_its_end_closes_the_open_console_and_tells_the_open_pages_at_once(
+    site: Site, ann: User, ben: User, by_the_clock: bool
 ) -> None:
     host_heard(gateway=f"unix:{site.gateway_socket}")
     machine = done(machine_of(ann))
@@ -272,7 +300,11 @@ def test_withdrawing_ends_the_open_console_and_tells_the_open_pages_at_once(
         ):
             console.send(KEY)
             assert vnc.recv(100) == KEY
-            sharing.share_withdraw(machine=machine, share_id=given.pk, by=ann)
+            if by_the_clock:
+                Share.objects.update(ends_on=timezone.now().date() - timedelta(days=1))
+                end_shares()
+            else:
+                sharing.share_withdraw(machine=machine, share_id=given.pk, by=ann)
             assert code_of(console) == 4404
             assert set(json.loads(live.recv(timeout=20))["changed"]) <= {topic, "machines"}
         assert browser.web.get(f"/machines/{machine.pk}/").status_code == 404

@@ -1,4 +1,4 @@
-"""The people of the site, for administrators; for everybody else these pages are not there."""
+"""The people of the site: auditors read, administrators change; for everybody else these pages are not there."""
 
 from __future__ import annotations
 

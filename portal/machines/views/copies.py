@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -22,7 +24,12 @@ from portal.machines.template_selectors import linked_clones_of
 from portal.machines.views.acting import act, machine_page
 from portal.quotas.account import account_of
 from portal.quotas.bars import NEW_MACHINE, bars_of
+from portal.quotas.hold import ToBeAskedFor
 from portal.refusal import Refused
+from portal.requests.at_once_or_asked import at_once_or_asked
+from portal.requests.forms import AskForm
+from portal.requests.more import Clone
+from portal.requests.selectors import open_for
 from workers.contract.disks import DiskKind
 
 
@@ -39,18 +46,22 @@ def machine_clone(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     user = user_of(request)
     machine = selectors.machine_for(user, machine_id)
     form = CloneForm(request.POST)
+    ask_form, why = AskForm(request.POST), list[str]()
     if form.is_valid():
-        data = form.cleaned_data
-        linked = data["how"] == "linked"
+        wanted = form.wanted()
         try:
-            asked = cloning.machine_clone(
-                machine=machine, name=data["name"], linked=linked, start=data["start"], by=user
+            return at_once_or_asked(
+                by=user,
+                do=partial(cloning.machine_clone, machine=machine, by=user, **wanted),
+                wish=partial(Clone.of, machine, **wanted),
+                ask_form=ask_form,
+                then=lambda made: redirect("machines:detail", machine_id=made.machine_id),
             )
+        except ToBeAskedFor as refusal:
+            why = [refusal.message]
         except Refused as refusal:
             form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
-        else:
-            return redirect("machines:detail", machine_id=asked.machine_id)
-    return _page(request, machine, clone_form=form)
+    return _page(request, machine, clone_form=form, why=why, **({"ask_form": ask_form} if why else {}))
 
 
 @require_POST
@@ -84,8 +95,10 @@ def machine_move_disk(request: HttpRequest, machine_id: UUID, disk_id: UUID) -> 
     return act(request, machine_id, move, page="copies")
 
 
-def _page(request: HttpRequest, machine: Machine, **forms: Any) -> HttpResponse:
-    wrong = any(form.errors for form in forms.values())
+def _page(
+    request: HttpRequest, machine: Machine, *, why: Sequence[str] = (), **filled_in: forms.Form
+) -> HttpResponse:
+    wrong = bool(why) or any(form.errors for form in filled_in.values())
     disks = list(machine.disks.select_related("base__template").order_by("position"))
     context = {
         "disks": disks,
@@ -98,7 +111,10 @@ def _page(request: HttpRequest, machine: Machine, **forms: Any) -> HttpResponse:
         "exports": exports_of(machine),
         "clone_form": CloneForm(initial={"how": "linked", "start": True}),
         "publish_form": PublishForm(initial={"name": machine.name, "for_everybody": True}),
-        **forms,
+        "ask_form": AskForm(),
+        "why": why,
+        "asked": open_for(machine, user_of(request)),
+        **filled_in,
     }
     return machine_page(
         request, machine, "copies", "machines/copies.html", context, status=422 if wrong else 200

@@ -10,9 +10,11 @@ from uuid import UUID
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from portal.accounts.signed_in import user_of
+from portal.activity.models import Operation
 from portal.machines import hardware, room, selectors
 from portal.machines.hardware_forms import (
     FROM_DISC,
@@ -33,7 +35,12 @@ from portal.networks.selectors import networks_offered
 from portal.quotas.account import account_of
 from portal.quotas.amounts import Field
 from portal.quotas.bars import bars_of
+from portal.quotas.hold import ToBeAskedFor
 from portal.refusal import Refused
+from portal.requests.at_once_or_asked import at_once_or_asked
+from portal.requests.forms import AskForm
+from portal.requests.more import LargerDisk, MoreDisk, MoreSize, OfMachine, OneMoreCard
+from portal.requests.selectors import open_for
 from workers.contract.spec import GIB, BootFrom, DiskBus, DiskKind, NicModel
 
 
@@ -47,9 +54,17 @@ def machine_hardware(request: HttpRequest, machine_id: UUID) -> HttpResponse:
 def machine_size(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     """Its name, processors and memory."""
     form = SizeForm(request.POST)
+
+    def asks_for(machine: Machine) -> MoreSize:
+        size = form.wanted()
+        if size.pop("name") != machine.name:
+            raise Refused(_("What is asked for is the size alone. Give it another name by itself."), "name")
+        return MoreSize.of(machine, **size)
+
     return _asked(
-        request, machine_id, form, "size_form", lambda: partial(hardware.machine_change_size, **form.wanted())
-    )
+        request, machine_id, form, "size_form", lambda: partial(hardware.machine_change_size, **form.wanted()),
+        asks_for=asks_for,
+    )  # fmt: skip
 
 
 @require_POST
@@ -65,18 +80,10 @@ def machine_boot(request: HttpRequest, machine_id: UUID) -> HttpResponse:
 def disk_add(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     """One more disk."""
     form = AddDiskForm(request.POST)
-
-    def wanted() -> Callable[..., object]:
-        data = form.cleaned_data
-        return partial(
-            hardware.disk_add,
-            size_bytes=data["disk_gib"] * GIB,
-            kind=DiskKind(data["disk_kind"]),
-            bus=DiskBus(data["disk_bus"]),
-            pool=data["pool"],
-        )
-
-    return _asked(request, machine_id, form, "disk_form", wanted)
+    return _asked(
+        request, machine_id, form, "disk_form", lambda: partial(hardware.disk_add, **form.wanted()),
+        asks_for=lambda machine: MoreDisk.of(machine, **form.wanted()),
+    )  # fmt: skip
 
 
 @require_POST
@@ -84,11 +91,13 @@ def disk_grow(request: HttpRequest, machine_id: UUID, disk_id: UUID) -> HttpResp
     """A disk made larger."""
     form = GrowDiskForm(request.POST)
 
-    def wanted() -> Callable[..., object]:
-        size_bytes = form.cleaned_data["grow_gib"] * GIB
-        return partial(hardware.disk_grow, disk_id=disk_id, size_bytes=size_bytes)
+    def wanted() -> dict[str, Any]:
+        return {"disk_id": disk_id, "size_bytes": form.cleaned_data["grow_gib"] * GIB}
 
-    return _asked(request, machine_id, form, "grow_form", wanted, of=disk_id)
+    return _asked(
+        request, machine_id, form, "grow_form", lambda: partial(hardware.disk_grow, **wanted()), of=disk_id,
+        asks_for=lambda machine: LargerDisk.of(machine, **wanted()),
+    )  # fmt: skip
 
 
 @require_POST
@@ -105,11 +114,14 @@ def card_add(request: HttpRequest, machine_id: UUID) -> HttpResponse:
     """One more network card."""
     form = AddCardForm(request.POST)
 
-    def wanted() -> Callable[..., object]:
+    def wanted() -> dict[str, Any]:
         data = form.cleaned_data
-        return partial(hardware.card_add, network=data["network"], model=NicModel(data["nic_model"]))
+        return {"network": data["network"], "model": NicModel(data["nic_model"])}
 
-    return _asked(request, machine_id, form, "card_form", wanted)
+    return _asked(
+        request, machine_id, form, "card_form", lambda: partial(hardware.card_add, **wanted()),
+        asks_for=lambda machine: OneMoreCard.of(machine, **wanted()),
+    )  # fmt: skip
 
 
 @require_POST
@@ -123,21 +135,38 @@ def _asked(
     machine_id: UUID,
     form: forms.Form,
     form_name: str,
-    wanted: Callable[[], Callable[..., object]],
+    wanted: Callable[[], Callable[..., Operation]],
     *,
+    asks_for: Callable[[Machine], OfMachine] | None = None,
     of: UUID | None = None,
 ) -> HttpResponse:
-    """Ask for it, or show the page again with the form as it was filled in and what is wrong at its field."""
+    """Have it done, or show the page again with the form as it was filled in and what is wrong at its field.
+
+    `asks_for`: the wish that the same form ends in where it has to be asked for.
+    """
     user = user_of(request)
     machine = selectors.machine_for(user, machine_id)
+    ask_form, why = AskForm(request.POST), list[str]()
+    its_page = redirect("machines:hardware", machine_id=machine_id)
     if form.is_valid():
+        do = partial(wanted(), machine=machine, by=user)
         try:
-            wanted()(machine=machine, by=user)
+            if asks_for is None:
+                do()
+                return its_page
+            return at_once_or_asked(
+                by=user,
+                do=do,
+                wish=partial(asks_for, machine),
+                ask_form=ask_form,
+                then=lambda _done: its_page,
+            )
+        except ToBeAskedFor as refusal:
+            why = [refusal.message]
         except Refused as refusal:
             form.add_error(refusal.field if refusal.field in form.fields else None, refusal.message)
-        else:
-            return redirect("machines:hardware", machine_id=machine_id)
-    return hardware_page(request, machine, **{form_name: form}, grown=of)
+    asking = {"ask_form": ask_form, "why": why, "asked_at": form_name} if why else {}
+    return hardware_page(request, machine, **{form_name: form}, **asking, grown=of)
 
 
 def hardware_page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpResponse:
@@ -159,7 +188,10 @@ def hardware_page(request: HttpRequest, machine: Machine, **filled_in: Any) -> H
         ),
         "card_form": AddCardForm(initial={"nic_model": NicModel.VIRTIO}),
         "grow_form": None,
+        "ask_form": AskForm(),
+        "asked": open_for(machine, user_of(request)),
         **filled_in,
     }
-    status = 422 if any(isinstance(form, forms.Form) and form.errors for form in filled_in.values()) else 200
+    is_wrong = any(isinstance(form, forms.Form) and form.errors for form in filled_in.values())
+    status = 422 if is_wrong or filled_in.get("why") else 200
     return machine_page(request, machine, "hardware", "machines/hardware.html", context, status=status)

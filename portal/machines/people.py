@@ -1,4 +1,4 @@
-"""Whom a machine's end concerns."""
+"""Whom it concerns what happens to a machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from portal.teams.models import Role
 
 
 def people_of(machine: Machine) -> list[User]:
-    """Its owner; of a team's machine the team's owners and members. One query at most."""
+    """Its owner; of a team's machine all in the team who may operate it: its owners and members. One query at most."""
     if machine.team_id is None:
         return [machine.owner]
     roles = (Role.OWNER, Role.MEMBER)
