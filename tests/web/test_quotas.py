@@ -348,11 +348,11 @@ def test_a_network_that_needs_an_approval_takes_no_card_without_one(
 ) -> None:
     office = Network.objects.create(name="office", subnet="10.3.0.0/24")
     networks_to_ask_for(networks=[office.pk])
-    with pytest.raises(Refused, match="were approved"):
+    with pytest.raises(Refused, match="needs an approval"):
         machine_of(ann, "more", network=office)
     from workers.contract.spec import NicModel
 
-    with pytest.raises(Refused, match="were approved"):
+    with pytest.raises(Refused, match="needs an approval"):
         hardware.card_add(machine=running, network=office, model=NicModel.VIRTIO, by=ann)
     hardware.card_add(machine=running, network=office, model=NicModel.VIRTIO, by=boss)
     done(running)
