@@ -23,7 +23,7 @@ from portal.images.models import Download, Image, Upload
 from portal.machines.models import Base, Disk, Machine, Nic, Snapshot, Template
 from portal.networks.models import Network, PublishedPort, Uplink
 from portal.notices.models import Choice, Letter, Notice
-from portal.quotas.models import Grant, NetworkToAskFor, Quota
+from portal.quotas.models import Grant, NetworkToAskFor, Quota, Raise
 from portal.requests.models import Event, Request, Rules
 from portal.rights.models import Offer, Share
 from portal.tables.site import Tables
@@ -154,6 +154,7 @@ TABLES: dict[type[models.Model], type[Readable]] = {
     Flavour: Readable,
     Quota: Readable,
     Grant: Readable,
+    Raise: Readable,
     NetworkToAskFor: Readable,
     Request: _hiding("wish", "granted"),  # seeds with keys are in some
     Event: Readable,

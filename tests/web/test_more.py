@@ -131,6 +131,7 @@ def test_what_was_approved_for_a_time_counts_no_longer_and_the_machine_stays(
     decides(amy, row, "approve_less", until=earlier.isoformat())
     assert (row.state, row.granted_until) == (State.APPROVED_LESS, earlier)
     assert limits_of(Account(ann.pk)).cpus == 4
+    assert Grant.objects.get().ends_on == earlier
     Grant.objects.update(ends_on=timezone.now().date() - timedelta(days=1))
     assert limits_of(Account(ann.pk)).cpus == 2
     web.refresh_from_db()

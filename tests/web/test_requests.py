@@ -387,6 +387,7 @@ def test_what_was_approved_for_a_machine_for_a_time_is_said_before_and_at_its_en
     today = timezone.now().date()
     Grant.objects.create(machine=machine_of(ann), cpus=2, ends_on=today)
     end_quotas()
+    end_quotas()
     Grant.objects.update(ends_on=today - timedelta(days=1))
     end_quotas()
     assert told(ann) == ["quota_ends", "quota_over"]
