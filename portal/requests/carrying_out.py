@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
@@ -44,6 +45,8 @@ def carry_out(row: Request, given: Wish) -> None:
     asker = row.asked_by
     if not asker.is_active:
         raise Refused(_("The person's account is switched off. Decline the request."))
+    if row.lasts_until is not None and row.lasts_until < timezone.now().date():
+        raise Refused(_("The day until which it was asked for has passed. Decline the request."))
     if isinstance(given, LargerQuota):
         _larger_quota(row, given)
     elif isinstance(given, OfMachine):

@@ -125,6 +125,9 @@ def test_what_was_approved_for_a_time_counts_no_longer_and_the_machine_stays(
 ) -> None:
     day = timezone.localdate() + timedelta(days=30)
     row = asked(ann, web, "hardware/size", **size(web, cpus=4), until=day.isoformat())
+    Request.objects.update(until=timezone.now().date() - timedelta(days=1))
+    assert "The day until which it was asked for has passed" in decides(amy, row, "approve")
+    Request.objects.update(until=day)
     later = (day + timedelta(days=1)).isoformat()
     assert "longer than was asked for" in decides(amy, row, "approve_less", until=later)
     earlier = day - timedelta(days=10)
