@@ -50,6 +50,7 @@ class NewClassForm(RefusableForm):
         error_messages={"max_length": _("The list is larger than 64 KB. Nothing was made.")},
     )  # fmt: skip
     file = forms.FileField(required=False, label=_("or a CSV file"))
+    start = forms.BooleanField(required=False, initial=True)
 
     def __init__(self, *args: Any, by: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -38,11 +38,13 @@ def class_make(
     team: Team | None,
     network: Network | None,
     wanted: Sequence[Wanted],
+    start: bool,
     by: User,
     only_try: bool = False,
 ) -> Class:
-    """A machine of the template for each of the people, started at once. Raises Refused, and nothing was made then.
+    """A machine of the template for each of the people. Raises Refused, and nothing was made then.
 
+    `start`: each runs as soon as it is made.
     `only_try`: find out whether it can be, and make nothing. A team's class is the team's, and counts for it; else each
     machine is its person's, shared with who makes it. Where that person decides about requests, it counts as approved.
     """
@@ -61,7 +63,7 @@ def class_make(
                 with _named(each):
                     operation = machine_from_template(
                         template=template, owner=each.person, name=each.machine, cpus=hardware.cpus,
-                        memory_mib=hardware.memory_mib, network=network, by=by, team=team,
+                        memory_mib=hardware.memory_mib, network=network, by=by, team=team, start=start,
                     )  # fmt: skip
                 Member.objects.create(
                     in_class=row, person=each.person, person_name=each.person.username,

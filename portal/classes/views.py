@@ -54,7 +54,7 @@ def class_new(request: HttpRequest) -> HttpResponse:
             wanted = wanted_of(lines_of(form.list_text), class_name=data["name"], team=data["team"])
             made = class_make(
                 name=data["name"], template=data["template"], team=data["team"], network=data["network"],
-                wanted=wanted, by=user, only_try=not is_confirmed,
+                wanted=wanted, start=data["start"], by=user, only_try=not is_confirmed,
             )  # fmt: skip
         except WrongLines as refusal:
             form.add_refusal(refusal)

@@ -57,8 +57,8 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
         for group in self._groups:
             await self.channel_layer.group_add(group, self.channel_name)
         may = await self._may()  # after it listens: what is taken away meanwhile is told to it
-        if may is None:
-            await self.close(NO_MACHINE)
+        if not isinstance(may, services.Console):
+            await self.close(may)
             return
         self.looks = None if may.uses else OnlyLooking()
         try:
@@ -109,11 +109,11 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
 
     async def page_changed(self, event: dict[str, Any]) -> None:
         """Something of the machine changed: it may be another person's now, or gone."""
-        await self._look_again(NO_MACHINE)
+        await self._look_again()
 
     async def rights_changed(self, event: dict[str, Any]) -> None:
         """The person may do more than before, or less."""
-        await self._look_again(NO_MACHINE)
+        await self._look_again()
 
     async def _to_browser(self) -> None:
         assert self.upstream is not None  # noqa: S101  the task is made after the connection
@@ -125,16 +125,19 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
     async def _recheck(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_SECONDS)
-            if not await self._look_again(SIGN_IN):
+            if not await self._look_again():
                 return
 
-    async def _look_again(self, code: int) -> bool:
+    async def _look_again(self) -> bool:
         """Close where the person may not look any more; where they may do something else than before, it is opened anew."""
         may = await self._may()
-        if may is not None and may.uses == (self.looks is None):
-            return True
-        await self.close(code if may is None else ANEW)
-        return False
+        if not isinstance(may, services.Console):
+            await self.close(may)
+            return False
+        if may.uses != (self.looks is None):
+            await self.close(ANEW)
+            return False
+        return True
 
     @property
     def _groups(self) -> tuple[str, ...]:
@@ -158,8 +161,9 @@ class ConsoleConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
         record(action, by=self.user, about=of_machine(self._opened), origin=of_socket(self.scope))
 
     @database_sync_to_async  # type: ignore[untyped-decorator]
-    def _may(self) -> services.Console | None:
+    def _may(self) -> services.Console | int:
+        """What the person may do here; where that is nothing, the code that says why."""
         user = User.objects.filter(pk=self.user.pk, is_active=True).first()
         if user is None or not session_is_valid(self.session_key, user):
-            return None
-        return services.console_of(user, self.machine_id)
+            return SIGN_IN
+        return services.console_of(user, self.machine_id) or NO_MACHINE

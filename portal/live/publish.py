@@ -7,8 +7,11 @@ that are made at once change a list many times, and a page fetches itself once f
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 from collections.abc import Iterable
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -101,12 +104,13 @@ def _send(messages: dict[str, dict[str, str]]) -> None:
 
 
 class _Voice:
-    """The thread that sends, begun with the first word."""
+    """The thread that sends, begun with the first word, ended with the process after the last one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, str], dict[str, str]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._sending: Future[None] | None = None
 
     def say(self, messages: dict[str, dict[str, str]]) -> None:
         with self._lock:
@@ -116,8 +120,16 @@ class _Voice:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 threading.Thread(target=self._loop.run_forever, name="live pages", daemon=True).start()
+                # A command would end before it was heard, and the interpreter may abort over a thread that still works.
+                atexit.register(self._end)
             if not is_sent_already:
-                asyncio.run_coroutine_threadsafe(self._send(), self._loop)
+                self._sending = asyncio.run_coroutine_threadsafe(self._send(), self._loop)
+
+    def _end(self) -> None:
+        if self._sending is not None and self._loop is not None:
+            with suppress(TimeoutError, CancelledError):
+                self._sending.result(_GATHER_SECONDS + _LONGEST_SECONDS)
+            self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _send(self) -> None:
         await asyncio.sleep(_GATHER_SECONDS)

@@ -94,8 +94,9 @@ def machine_from_template(
     network: Network | None,
     by: User,
     team: Team | None = None,
+    start: bool = True,
 ) -> Operation:
-    """A new machine above the template's disks, started at once. Raises Refused."""
+    """A new machine above the template's disks, started at once unless told otherwise. Raises Refused."""
     with same_moment(), transaction.atomic():
         row = Template.objects.select_for_update(of=("self",)).select_related("host").get(pk=template.pk)
         if not row.is_ready:
@@ -124,7 +125,7 @@ def machine_from_template(
         if network is not None:
             model = {"model": hardware.nics[0].model} if hardware.nics else {"model": "virtio"}
             nics.append(Nic(network=network, position=0, **model))
-        return make_like(machine, name, wanted, nics, by, start=True)
+        return make_like(machine, name, wanted, nics, by, start=start)
 
 
 def hardware_of(template: Template) -> MachineSpec:

@@ -31,8 +31,8 @@ def notice_list(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def notice_bell(request: HttpRequest) -> HttpResponse:
-    """The bell alone, for a page that was told of a new notice."""
-    return render(request, "notices/_bell.html")
+    """The bell and how many requests wait, for a page that was told of a new notice."""
+    return render(request, "notices/bell.html")
 
 
 @require_POST

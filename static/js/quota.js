@@ -21,6 +21,7 @@ function takes(field) {
 function said(amount, bar) {
   const number = amount / Number(bar.dataset.times);
   if (!bar.dataset.unit) return String(amount);
+  if (bar.dataset.field === "memory_mib" && amount < 1024) return `${amount} MB`;
   return `${Math.round(number * 10) / 10} ${bar.dataset.unit}`;
 }
 

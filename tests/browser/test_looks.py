@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,42 @@ def test_a_page_can_be_used_by_the_keyboard_alone(site: Site, window: tuple[Brow
     expect(page.locator("input[name=size][value=medium]")).to_be_checked()
     assert "Medium" in page.get_by_label("Review").inner_text()
     page.close()
+
+
+@pytest.mark.parametrize("width", [390, 768, 1000, 1024, 1210, 1280])
+def test_the_navigation_fits_every_width_behind_a_button_where_that_is_narrow(site: Site, width: int) -> None:
+    with context_of(site.browser, (width, 800)) as context:
+        page = context.new_page()
+        Door(page).sign_in(site.name, site.password)
+        links = page.locator("#topnav a")
+        menu = page.get_by_role("button", name="Menu")
+        expect(page.locator(".bell")).to_be_visible()
+        if width < 992:
+            expect(links.last).to_be_hidden()
+            menu.click()
+            expect(links.last).to_be_visible()
+            _keep(page, f"menu-{width}")
+            assert accessibility_faults(page) == []
+            page.keyboard.press("Escape")
+            expect(links.last).to_be_hidden()
+            menu.click()
+            page.get_by_role("link", name="People").click()
+            expect(page.get_by_role("heading", name="People", exact=True)).to_be_visible()
+        else:
+            expect(menu).to_be_hidden()
+            _keep(page, f"navigation-{width}")
+            along = [
+                page.locator(".brand"),
+                *links.all(),
+                page.locator(".bell"),
+                page.locator(".account-menu"),
+            ]
+            boxes = [box for each in along if (box := each.bounding_box())]
+            assert len(boxes) == len(along) == 10
+            gaps = [b["x"] - a["x"] - a["width"] for a, b in pairwise(boxes)]
+            assert min(gaps) >= 0, gaps
+            assert len({box["height"] for box in boxes[1:8]}) == 1
+        assert not is_wider_than_its_window(page)
 
 
 def test_a_kind_of_system_says_what_it_brings_and_what_windows_asks_for(

@@ -66,6 +66,20 @@ class Launcher:
         self.process.send_signal(number)
         return self.process.wait(60)
 
+    def manage(self, *arguments: str) -> str:
+        """Run `python -m launch.manage` to its end, as an administrator does; what it said."""
+        finished = subprocess.run(
+            (*self.network.enter(), sys.executable, "-m", "launch.manage", *arguments),
+            cwd=self._checkout,
+            env={"PATH": os.environ["PATH"], "OFFSHOOT_STATE": str(self.state), "OFFSHOOT_LISTEN": LISTEN},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
     def children(self) -> dict[str, tuple[int, int]]:
         """Process and effective account (uid) of each child, by what it runs."""
         assert self.process is not None

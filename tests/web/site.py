@@ -63,13 +63,14 @@ class Site:
         self.origin = f"http://{name}:{self.listen.rpartition(':')[2]}"
         self.log = folder / "log"
         common = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
-        self.portal = self._start("portal.serve", common | {
+        self._environ = common | {
             "OFFSHOOT_STATE": str(state),
             "OFFSHOOT_LISTEN": self.listen,
             "OFFSHOOT_ORIGIN": self.origin,
             "OFFSHOOT_BROKER_URL": self.broker.url,
             "OFFSHOOT_PORTAL_SOCKET": str(folder / "web.sock"),
-        })  # fmt: skip
+        }  # fmt: skip
+        self.portal = self._start("portal.serve", self._environ)
         self.host_state = StateFolder(folder / "host")
         self.host_state.machines.mkdir(parents=True)
         key = folder / "fleet.key"
@@ -92,6 +93,12 @@ class Site:
             process.terminate()
             process.wait(20)
         self.broker.close()
+
+    def command(self, code: str) -> None:
+        """Run some lines in a process of the portal's, to its end, as commands of manage.py are."""
+        argv = (sys.executable, "-c", f"import django; django.setup(); {code}")
+        environ = self._environ | {"DJANGO_SETTINGS_MODULE": "portal.settings"}
+        subprocess.run(argv, cwd=ROOT, env=environ, check=True, timeout=60)
 
     def _start(self, module: str, environ: dict[str, str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:

@@ -26,6 +26,7 @@ from tests.web import people
 from tests.web.people import done, host_heard, newest, seen, signed_in, told
 from tests.web.test_copies import publish
 from workers.contract.messages import Observed, OperationState
+from workers.contract.spec import Power
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def team(ann: User, pupils: list[User]) -> Team:
 def typed(template: Template, **changes: Any) -> dict[str, Any]:
     fields = {
         "name": "course", "template": str(template.pk), "team": "", "people": "",
-        "network": str(private_network().pk),
+        "network": str(private_network().pk), "start": "on",
     }  # fmt: skip
     return fields | changes
 
@@ -107,6 +108,19 @@ def test_thirty_people_of_a_file_get_a_machine_each_named_after_them(
     page = signed_in(boss).get(f"/classes/{made.pk}/").content.decode()
     assert "0 of 30 done" in page
     assert "30 under way" in page
+
+
+def test_a_class_may_stay_off_until_somebody_starts_it(
+    template: Template, pupils: list[User], boss: User
+) -> None:
+    listed = "\n".join(each.username for each in pupils[:3])
+    assert (
+        "stay off until somebody starts them" in ask(boss, template, people=listed, start="").content.decode()
+    )
+    made = make(boss, template, people=listed, start="")
+    wanted = {each.machine.power for each in made.members.select_related("machine") if each.machine}
+    assert wanted == {Power.OFF}
+    assert "started as soon as" in ask(boss, template, people=pupils[4].username).content.decode()
 
 
 @pytest.mark.parametrize(

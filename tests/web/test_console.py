@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 from itsdangerous import TimestampSigner
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -213,6 +214,20 @@ def test_a_ticket_is_kept_as_a_hash_and_cleared_when_it_is_over(running: Machine
 def test_signing_out_ends_the_console(running: Machine, screen: Screen, browser: Browser) -> None:
     with browser.console(running, browser.ticket(running)) as console, screen.looked_at() as machine:
         browser.sign_out()
+        assert code_of(console) == SIGN_IN
+        assert machine.recv(1) == b""
+
+
+@pytest.mark.parametrize("how", ["it ran out", "the account was switched off"])
+def test_a_console_whose_session_is_over_ends_at_the_next_word_and_says_so(
+    running: Machine, screen: Screen, browser: Browser, ann: User, how: str
+) -> None:
+    with browser.console(running, browser.ticket(running)) as console, screen.looked_at() as machine:
+        if how == "it ran out":
+            Session.objects.update(expire_date=timezone.now())
+        else:
+            User.objects.filter(pk=ann.pk).update(is_active=False)
+        publish.machine_changed(running.pk)
         assert code_of(console) == SIGN_IN
         assert machine.recv(1) == b""
 

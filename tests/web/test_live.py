@@ -210,6 +210,13 @@ async def test_what_changes_while_a_message_is_on_its_way_is_told_by_the_next(
     assert told_to_the_page == [["topic 0"], ["topic 1"], ["topic 2"]]
 
 
+def test_what_a_command_says_as_it_ends_is_heard(site: Site, browser: Browser) -> None:
+    with page(browser) as opened:
+        watch(opened, "library")
+        site.command("from portal.live import publish; publish.library_changed()")
+        assert heard(opened) == {"changed": ["library"]}
+
+
 @pytest.mark.parametrize(
     "odd",
     ["no json", "[]", "7", "null", '{"watch": "library"}', '{"watch": {"a": 1}}', b"\x00\xff", b"{}"],
