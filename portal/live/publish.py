@@ -119,17 +119,19 @@ class _Voice:
                 self._waiting.setdefault((group, message.get("topic", "")), message)
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="live pages", daemon=True).start()
+                thread = threading.Thread(target=self._loop.run_forever, name="live pages", daemon=True)
+                thread.start()
                 # A command would end before it was heard, and the interpreter may abort over a thread that still works.
-                atexit.register(self._end)
+                atexit.register(self._end, thread)
             if not is_sent_already:
                 self._sending = asyncio.run_coroutine_threadsafe(self._send(), self._loop)
 
-    def _end(self) -> None:
+    def _end(self, thread: threading.Thread) -> None:
         if self._sending is not None and self._loop is not None:
             with suppress(TimeoutError, CancelledError):
                 self._sending.result(_GATHER_SECONDS + _LONGEST_SECONDS)
             self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join(_LONGEST_SECONDS)
 
     async def _send(self) -> None:
         await asyncio.sleep(_GATHER_SECONDS)

@@ -153,6 +153,7 @@ def test_who_needs_more_than_the_quota_asks_and_has_the_machine_when_somebody_ha
         expect(hers.locator("#request-head")).to_contain_text("Approved")
         expect(hers.locator("#request-facts")).to_contain_text("1 processor")
         expect(hers.get_by_role("button", name="Withdraw")).to_have_count(0)
+        expect(hers.locator("[data-field=machines]")).to_contain_text("1 of 2")
         assert hers.evaluate("window.wasNotReloaded")
         keep(hers, "way-approved")
         story.get_by_role("link", name="see how it is").click()
