@@ -112,22 +112,33 @@ def fetch_package(package: str, folder: Path) -> Path:
 
 
 def _fetch_kernel(kernel: Kernel, image: Path, modules: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="offshoot-kernel-") as name:
-        folder = Path(name)
-        depends = _run("apt-cache", "depends", kernel.package, cwd=folder)
-        package = re.search(r"Depends: (linux-image-\d\S+)", depends)
-        if package is None:
-            raise RuntimeError(f"{kernel.package} names no kernel: {depends}")
-        fetch_package(package.group(1), folder)
-        draft = modules.with_suffix(".draft")
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        for module in kernel.modules:
-            for found in folder.glob(f"tree/lib/modules/*/kernel/**/{module}.ko"):
-                shutil.copy(found, draft)
-        [found_image] = folder.glob("tree/boot/vmlinuz-*")
-        shutil.copy(found_image, image)
-        draft.rename(modules)
+    tree = _unpacked(kernel.package)
+    draft = modules.with_suffix(".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    for module in kernel.modules:
+        for found in tree.glob(f"lib/modules/*/kernel/**/{module}.ko"):
+            shutil.copy(found, draft)
+    [found_image] = tree.glob("boot/vmlinuz-*")
+    shutil.copy(found_image, image)
+    draft.rename(modules)
+
+
+def _unpacked(package: str) -> Path:
+    """The tree of the kernel that a meta-package names: fetched and unpacked once for all guests that it starts."""
+    kept = CACHE / "packages" / package
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            with tempfile.TemporaryDirectory(prefix="draft-", dir=kept.parent) as name:
+                folder = Path(name)
+                depends = _run("apt-cache", "depends", package, cwd=folder)
+                named = re.search(r"Depends: (linux-image-\d\S+)", depends)
+                if named is None:
+                    raise RuntimeError(f"{package} names no kernel: {depends}")
+                fetch_package(named.group(1), folder).rename(kept)
+    return kept
 
 
 def _make_initrd(target: Path, modules: Path, kernel: Kernel) -> None:
@@ -145,7 +156,7 @@ def _make_initrd(target: Path, modules: Path, kernel: Kernel) -> None:
         draft = target.with_suffix(".draft")
         with draft.open("wb") as out:
             subprocess.run(
-                ("sh", "-c", "find . | cpio -o -H newc --quiet | gzip -9"), cwd=tree, stdout=out, check=True
+                ("sh", "-c", "find . | cpio -o -H newc --quiet | gzip"), cwd=tree, stdout=out, check=True
             )
         draft.replace(target)
 
