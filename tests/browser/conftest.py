@@ -36,7 +36,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """Everything runs, for the tests of one file."""
-    with installation() as launcher, tempfile.TemporaryDirectory(prefix="ofs-browser-") as name:
+    with installation(tables=True) as launcher, tempfile.TemporaryDirectory(prefix="ofs-browser-") as name:
         folder = Path(name)
         (folder / "backups").mkdir()
         shown = PASSWORD.search(launcher.start(OFFSHOOT_BACKUP_PLACES=f"main={folder / 'backups'}"))

@@ -29,6 +29,13 @@ def fresh() -> Iterator[Launcher]:
         yield launcher
 
 
+@pytest.fixture
+def with_tables() -> Iterator[Launcher]:
+    """Nothing started yet, but what takes longest is done."""
+    with installation(tables=True) as launcher:
+        yield launcher
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Launcher]:
     """An installation after its first start; only looked at."""
@@ -101,9 +108,9 @@ def test_the_only_address_that_anything_listens_on_is_the_sites(running: Launche
     assert [line.split()[3] for line in lines] == [LISTEN]
 
 
-def test_ctrl_c_leaves_the_machines_and_the_next_start_finds_them(fresh: Launcher) -> None:
-    words = fresh.start()
-    with fresh.client() as client:
+def test_ctrl_c_leaves_the_machines_and_the_next_start_finds_them(with_tables: Launcher) -> None:
+    words = with_tables.start()
+    with with_tables.client() as client:
         _sign_in(client, words)
         page = client.get("/machines/new/")
         network = re.search(r'name="network".*?value="([0-9a-f-]{36})"', page.text, re.DOTALL)
@@ -120,21 +127,23 @@ def test_ctrl_c_leaves_the_machines_and_the_next_start_finds_them(fresh: Launche
             return "Running" in client.get(address).text and bool(qemus())
 
         def qemus() -> list[int]:
-            return [pid for pid, command in fresh.belonging().items() if command.startswith("qemu-system")]
+            return [
+                pid for pid, command in with_tables.belonging().items() if command.startswith("qemu-system")
+            ]
 
         wait_for("the machine runs", done, seconds=60)
         [before] = qemus()
-        assert fresh.end() == 0
-        left = {command.split()[0] for command in fresh.belonging().values()}
+        assert with_tables.end() == 0
+        left = {command.split()[0] for command in with_tables.belonging().values()}
         assert left == {"qemu-system-x86_64", "dnsmasq"}
 
-    words = fresh.start()
+    words = with_tables.start()
     assert "Offshoot runs at" in words
     assert PASSWORD.search(words) is None
     assert qemus() == [before]
-    with fresh.client() as client:
+    with with_tables.client() as client:
         assert client.get(address).status_code == 302  # a stranger: to the sign-in page
-    database = fresh.state / "portal" / "db.sqlite3"
+    database = with_tables.state / "portal" / "db.sqlite3"
     import sqlite3
 
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as rows:
@@ -148,26 +157,26 @@ def test_ctrl_c_leaves_the_machines_and_the_next_start_finds_them(fresh: Launche
         wait_for("the machine is seen running", observed, seconds=30)
 
 
-def test_a_launcher_that_is_killed_takes_its_processes_with_it(fresh: Launcher) -> None:
-    fresh.start()
-    assert len(fresh.children()) == 6
-    fresh.end(signal.SIGKILL)
-    wait_for("all of them have ended", lambda: not fresh.belonging(), seconds=30)
+def test_a_launcher_that_is_killed_takes_its_processes_with_it(with_tables: Launcher) -> None:
+    with_tables.start()
+    assert len(with_tables.children()) == 6
+    with_tables.end(signal.SIGKILL)
+    wait_for("all of them have ended", lambda: not with_tables.belonging(), seconds=30)
 
 
-def test_a_process_that_dies_is_started_again(fresh: Launcher) -> None:
-    fresh.start()
-    first, _ = fresh.children()["web"]
+def test_a_process_that_dies_is_started_again(with_tables: Launcher) -> None:
+    with_tables.start()
+    first, _ = with_tables.children()["web"]
     os.kill(first, signal.SIGKILL)
 
     def back() -> bool:
-        pid, _ = fresh.children().get("web", (first, 0))
+        pid, _ = with_tables.children().get("web", (first, 0))
         if pid == first:
             return False
-        return bool(site_health(fresh.state / "portal" / "web.sock").get("ok"))
+        return bool(site_health(with_tables.state / "portal" / "web.sock").get("ok"))
 
     wait_for("the web server is back", back, seconds=30)
-    assert "web was ended by signal 9; it is started again" in fresh.words()
+    assert "web was ended by signal 9; it is started again" in with_tables.words()
 
 
 def test_a_checkout_that_only_root_can_enter_is_shown_to_the_site_read_only() -> None:

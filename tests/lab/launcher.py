@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 
+from launch.installation import PORTAL_ACCOUNT
+from tests.lab.database import lay_database
 from tests.lab.folder import short_folder
 from tests.lab.network import HostNetwork
 from tests.lab.waiting import wait_for
@@ -133,11 +135,14 @@ class Launcher:
 
 
 @contextmanager
-def installation(checkout: Path = ROOT) -> Iterator[Launcher]:
-    """An installation that has not been started yet; nothing of it stays."""
+def installation(checkout: Path = ROOT, *, tables: bool = False) -> Iterator[Launcher]:
+    """An installation that has not been started yet, with its tables or without any; nothing of it stays."""
     with (
         short_folder() as folder,
         closing(HostNetwork(folder, internet=False)) as network,
         closing(Launcher(folder / "s", network, checkout)) as launcher,
     ):
+        if tables:
+            lay_database(launcher.state / "portal", account=PORTAL_ACCOUNT)
+            (launcher.state / ".launcher").touch()  # by it the launcher knows its own folder
         yield launcher

@@ -19,6 +19,7 @@ from websockets.typing import Origin, Subprotocol
 from launch.health import accepts, site_health
 from launch.processes import BEAT, GATEWAY, PORTAL_WORKER, WEB
 from tests.lab.broker import Broker
+from tests.lab.database import lay_database
 from tests.lab.host import FLEET_KEY, ROOT, LabHost
 from tests.lab.network import HostNetwork
 from tests.lab.waiting import wait_for
@@ -46,6 +47,7 @@ class LabPortal:
         (folder / "portal").mkdir(parents=True, mode=0o700)
         secrets = {"django_key": "a key for tests only, of some length", "fleet_key": FLEET_KEY}
         (folder / "portal" / "secrets.json").write_text(json.dumps(secrets))
+        lay_database(folder / "portal", account="root")
         self.manage("prepare_installation")
         made = json.loads(self.manage("ensure_administrator", "--json"))["administrator"]
         self.name, self.password = made["name"], made["password"]
