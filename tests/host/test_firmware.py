@@ -63,7 +63,8 @@ def test_secure_boot_tpm_and_two_drives_as_windows_wants_them(place: Standing, t
     place.done(unknown)
 
     # The guest was started by a UEFI that checks, sees its TPM and both discs, and finds nothing kept.
-    host.heard(machine_id, "ready", seconds=120)
+    # It looks at its drives beside all else.
+    wait_for("it is up", lambda: {"ready", "sr1"} <= host.said(machine_id).keys(), seconds=120)
     said = host.said(machine_id)
     assert (said["efi"], said["secure_boot"], said["tpm"]) == ("yes", "1", "2")
     assert (said["variable_before"], said["tpm_value_before"]) == ("", "")
