@@ -20,6 +20,7 @@ LONG = (
     "test_looks.py",
     "test_networks.py",
     "test_standing_still.py",
+    "test_three_people.py",
 )
 """Files that take minutes: begun first, so that the processes which share the suite end together."""
 
