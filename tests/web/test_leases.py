@@ -190,7 +190,7 @@ def test_a_machine_that_was_approved_until_a_day_ends_then(rack: object, ann: Us
 
 def test_a_day_that_has_passed_is_not_approved(rack: object, ann: User, boss: User) -> None:
     asked = machine_ask(by=ann, wish=wish("asked"), reason="a course", until=TODAY - days(1))
-    with pytest.raises(Refused, match="That day has passed"):
+    with pytest.raises(Refused, match="has passed. Decline the request"):
         request_approve(request=asked, by=boss)
     assert not Machine.objects.exists()
 
