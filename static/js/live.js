@@ -6,6 +6,7 @@ const notice = document.querySelector("[data-live-notice]");
 const SLOW_MS = 10000;
 let fetching = false;
 let again = false;
+let leaving = false;
 let failures = 0;
 let socket = null;
 
@@ -33,7 +34,8 @@ export async function refresh() {
       return;
     }
     if (answer.status === 404) {
-      location.assign("/machines/");
+      // Whoever has just taken it away is on the way to another page.
+      if (!leaving) location.assign("/machines/");
       return;
     }
     if (answer.ok) morph(await answer.text());
@@ -82,6 +84,14 @@ function morph(text) {
 
 document.addEventListener("input", (event) => {
   event.target.dataset.touched = "yes";
+});
+
+// A link to a file begins like one to a page, and leads nowhere.
+window.addEventListener("beforeunload", () => {
+  leaving = true;
+  setTimeout(() => {
+    leaving = false;
+  }, SLOW_MS);
 });
 
 function listen() {

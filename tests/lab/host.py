@@ -90,7 +90,10 @@ class LabHost:
     def wait_for_death(self, *, seconds: float = 60) -> None:
         """Wait until the worker has died by itself."""
         assert self._process is not None
-        self._process.wait(seconds)
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the worker lives on: {self.words()[-3000:]}") from None
         self._process = None
 
     def set(self, **environ: str) -> None:
