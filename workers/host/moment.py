@@ -29,6 +29,7 @@ _MOST_ROUNDS = 5
 _MOST_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 _STATUS_SECONDS = 30.0
+_FINISHING_SECONDS = 0.005
 _WRITING = ("setup", "active", "device", "cancelling")
 
 
@@ -87,10 +88,10 @@ def go_on(socket: Path, monitors: MonitorLoop, *, stood_still: bool = False) -> 
             if time.monotonic() > deadline:
                 raise MonitorError("qemu does not end writing its memory")
             time.sleep(_POLL_SECONDS)
-    [status] = monitors.execute(socket, ("query-status", {}))
-    if status["status"] in ("postmigrate", "finish-migrate") or (
-        status["status"] == "paused" and not stood_still
-    ):
+    deadline = time.monotonic() + _STATUS_SECONDS
+    while (status := _status(socket, monitors)) == "finish-migrate" and time.monotonic() < deadline:
+        time.sleep(_FINISHING_SECONDS)  # all is written, but qemu refuses to go on before it is done with it
+    if status in ("postmigrate", "finish-migrate") or (status == "paused" and not stood_still):
         # Going on is what opens its disks again.
         monitors.execute(socket, ("cont", {}), *((("stop", {}),) if stood_still else ()))
     monitors.execute(socket, ("migrate-set-capabilities", _pausing(False)))
@@ -154,6 +155,11 @@ def _pausing(state: bool) -> dict[str, Any]:
 
 def _parameters(longest_stop_ms: int) -> dict[str, Any]:
     return {"max-bandwidth": _BYTES_A_SECOND, "downtime-limit": longest_stop_ms}
+
+
+def _status(socket: Path, monitors: MonitorLoop) -> str:
+    [answer] = monitors.execute(socket, ("query-status", {}))
+    return str(answer["status"])
 
 
 def _migration(socket: Path, monitors: MonitorLoop) -> dict[str, Any]:
