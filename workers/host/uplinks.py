@@ -138,7 +138,9 @@ def make_again(config: HostConfig) -> tuple[str, ...]:
                 continue  # its own configuration has not come to it yet
             layout = record["layout"]  # somebody deleted the bridge, and the addresses with it
         try:
-            _change(config, to="bridge", card=card, bridge=bridge, layout=layout)
+            _change(config, to="bridge", card=card, bridge=bridge, layout=layout, while_it_is=record)
+        except BridgeRefused:
+            continue  # somebody changes it, or has just taken it away
         except TakenBack:
             write_json(_file(config.state, bridge), record | {"taken_back": boot_id()})
             raise
@@ -181,7 +183,16 @@ def note_guard(state: StateFolder, bridge: str, identity: str) -> None:
     write_json(_guard_file(state, bridge), identity)
 
 
-def _change(config: HostConfig, *, to: str, card: str, bridge: str, layout: Layout) -> None:
+def _change(
+    config: HostConfig,
+    *,
+    to: str,
+    card: str,
+    bridge: str,
+    layout: Layout,
+    while_it_is: dict[str, Any] | None = None,
+) -> None:
+    """Change it and confirm the change. Raises BridgeRefused where somebody else does, or has (`while_it_is`: the record)."""
     state = config.state
     (state.uplinks / "changes").mkdir(parents=True, exist_ok=True, mode=0o700)
     before = reached_now(config.broker_url, layout, bridge if to == "card" else card)
@@ -197,6 +208,8 @@ def _change(config: HostConfig, *, to: str, card: str, bridge: str, layout: Layo
     with _lock(state):
         if _journal(state, bridge).exists():
             raise BridgeRefused(f"{bridge} is being changed already")
+        if while_it_is is not None and _record(state, bridge) != while_it_is:
+            raise BridgeRefused(f"{bridge} was changed meanwhile")
         write_json(_journal(state, bridge), change)
     reached("change of a bridge noted")
     try:
