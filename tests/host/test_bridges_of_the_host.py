@@ -116,6 +116,11 @@ def bare(host: LabHost, before: dict[str, list[str]]) -> bool:
     return layout(host, CARD) == before and not layout(host, BRIDGE)
 
 
+def confirmed(host: LabHost) -> None:
+    """What was changed last is neither undone any more nor in anybody's way."""
+    wait_for("no change is open", lambda: not list(host.state.uplinks.glob("changes/*.json")), seconds=20)
+
+
 def _machine(mac: str, other: str, host: LabHost) -> MachineSpec:
     disc = guest_disc("segment", neighbour=Switch.NEIGHBOUR, other=other)
     nic = NicSpec(network=SEGMENT, mac=mac)
@@ -207,6 +212,7 @@ def test_a_bridge_that_is_gone_is_made_again_and_one_killed_while_it_goes_stays(
     lone.done(host, MakeBridge(interface=CARD))
     host.network.inside("ip", "link", "del", BRIDGE)
     wait_for("it is there again, with its addresses", lambda: layout(host, BRIDGE) == before, seconds=20)
+    confirmed(host)
 
     host.kill()
     # After a reboot the card is as the host's own configuration makes it, and no bridge is there.
@@ -220,6 +226,7 @@ def test_a_bridge_that_is_gone_is_made_again_and_one_killed_while_it_goes_stays(
     host.network.inside("ip", "route", "add", "default", "via", Switch.NEIGHBOUR, "metric", "70")
     host.network.inside("ip", "-6", "route", "add", "default", "via", "2001:db8:7::ff", "metric", "80")
     wait_for("made again", lambda: layout(host, BRIDGE).get("addresses") == before["addresses"], seconds=20)
+    confirmed(host)
 
     host.kill()
     host.set(OFFSHOOT_DIE_AT="bridge changed")
@@ -231,6 +238,7 @@ def test_a_bridge_that_is_gone_is_made_again_and_one_killed_while_it_goes_stays(
     wait_for(
         "it is there again", lambda: layout(host, BRIDGE).get("addresses") == before["addresses"], seconds=20
     )
+    confirmed(host)
     assert layout(host, CARD)["addresses"] == []
     assert any(route.startswith("default via 198") for route in layout(host, BRIDGE)["routes"])
     lone.done(host, RemoveBridge(bridge=BRIDGE))
