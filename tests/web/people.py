@@ -18,6 +18,7 @@ from portal.machines import reports, services
 from portal.machines.models import Machine
 from portal.machines.services import MachineWish
 from portal.networks.services import private_network
+from portal.requests.models import Request
 from workers.contract.errors import ErrorCode
 from workers.contract.host import CpuFacts, HostFacts, HostUsage, InterfaceFacts, KvmAnswer, KvmProbe
 from workers.contract.messages import (
@@ -40,6 +41,15 @@ def signed_in(user: User, *, csrf: bool = False) -> Client:
     client = Client(enforce_csrf_checks=csrf)
     client.force_login(user)
     return client
+
+
+def decides(user: User, row: Request, decision: str, **fields: Any) -> str:
+    """The approver presses a button; what is on the page then."""
+    answer = signed_in(user).post(
+        f"/requests/{row.pk}/decide/", {"decision": decision, **fields}, follow=True
+    )
+    row.refresh_from_db()
+    return answer.content.decode()
 
 
 def later() -> int:

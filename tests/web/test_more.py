@@ -29,7 +29,7 @@ from portal.rights.levels import Level
 from portal.rights.sharing import share_set, share_withdraw
 from portal.teams.models import Membership, Role, Team
 from tests.web import people
-from tests.web.people import done, host_heard, machine_of, signed_in
+from tests.web.people import decides, done, host_heard, machine_of, signed_in
 from workers.contract.messages import Observed
 from workers.contract.spec import GIB
 
@@ -66,14 +66,6 @@ def asked(user: User, machine: Machine, path: str, **fields: Any) -> Request:
     assert answer.status_code == 302, answer.content.decode()
     assert answer["Location"].startswith("/requests/"), answer["Location"]
     return Request.objects.get(pk=answer["Location"].split("/")[2])
-
-
-def decides(user: User, row: Request, decision: str, **fields: Any) -> str:
-    answer = signed_in(user).post(
-        f"/requests/{row.pk}/decide/", {"decision": decision, **fields}, follow=True
-    )
-    row.refresh_from_db()
-    return answer.content.decode()
 
 
 def test_within_the_quota_the_machine_grows_at_once(ann: User, web: Machine) -> None:

@@ -33,7 +33,7 @@ from portal.requests.tasks import expire_requests
 from portal.requests.wish import Less
 from portal.teams.models import Membership, Team
 from tests.web import people
-from tests.web.people import done, host_heard, image_named, machine_of, signed_in, silence, wish
+from tests.web.people import decides, done, host_heard, image_named, machine_of, signed_in, silence, wish
 from workers.contract.messages import Observed
 from workers.contract.spec import GIB
 
@@ -68,15 +68,6 @@ def asked(user: User, name: str = "big", **changes: Any) -> Request:
     assert answer.status_code == 302, answer.content.decode()
     assert answer["Location"].startswith("/requests/")
     return Request.objects.get(pk=answer["Location"].split("/")[2])
-
-
-def decides(user: User, row: Request, decision: str, **fields: Any) -> str:
-    """The approver presses a button; what is on the page then."""
-    answer = signed_in(user).post(
-        f"/requests/{row.pk}/decide/", {"decision": decision, **fields}, follow=True
-    )
-    row.refresh_from_db()
-    return answer.content.decode()
 
 
 def told(user: User) -> list[str]:
