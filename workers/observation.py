@@ -25,7 +25,7 @@ from workers.host.disks import virtual_size
 from workers.host.files import tail
 from workers.host.left import left_disks
 from workers.host.made import Spot, base_wanted, made_disks, note_unnoted
-from workers.host.monitor import MonitorError
+from workers.host.monitor import MonitorError, run_state
 from workers.plan.changes import Changes, changes
 from workers.plan.names import MachineFolder
 from workers.plan.network import plugged
@@ -53,7 +53,7 @@ def find(host: Host, spec: MachineSpec, folder: MachineFolder, act: Act | None =
         if _is_its_own(host, spec, folder):
             running_run = int(record.get("run", 0))
             if not _is_ended_anyway(spec):
-                status = processes.status(folder, host.monitors)
+                status = run_state(folder.qmp_socket, host.monitors)
         else:
             processes.kill(folder, spec.machine_id, host.monitors)
     kept = saved.saved(folder)

@@ -11,6 +11,7 @@ from workers.contract.version import from_wire
 from workers.host import course, processes, wishes
 from workers.host.locks import locked_at_once
 from workers.host.memory import KEPT_FREE_MIB, room_mib
+from workers.host.monitor import run_state
 from workers.plan.names import MachineFolder
 from workers.this_host import Host
 
@@ -35,7 +36,7 @@ def _go_on(host: Host, folder: MachineFolder) -> None:
         wish = wishes.newest_wish(folder)
         if wish is None or wish.spec.power is not Power.RUNNING or not _has_room(host, folder):
             return
-        if processes.status(folder, host.monitors) == "io-error":
+        if run_state(folder.qmp_socket, host.monitors) == "io-error":
             log.info("goes on, there is room again", machine=str(wish.spec.machine_id))
             host.monitors.execute(folder.qmp_socket, ("cont", {}))
 

@@ -19,7 +19,7 @@ from workers.effects.work import Work
 from workers.host import living, networks, processes, shaping
 from workers.host.left import left_disks
 from workers.host.made import forget_disk, made_disks
-from workers.host.monitor import MonitorError
+from workers.host.monitor import MonitorError, run_state
 from workers.killpoints import reached
 from workers.observation import wanted_disks
 from workers.plan.changes import changes
@@ -106,7 +106,7 @@ def replug_card(work: Work, mac: str) -> None:
     [nic] = found
     if not now.ports or nic.model is not NicModel.VIRTIO:
         raise HardwareRefused(f"the card {mac} can only be plugged in anew when the machine is started again")
-    if processes.status(work.folder, work.host.monitors) != "running":
+    if run_state(work.folder.qmp_socket, work.host.monitors) != "running":
         raise HardwareRefused("a machine that stands still lets go of no card")
     _pull(work, nic_device_id(nic))
     _clear_nic(work, nic)

@@ -8,7 +8,7 @@ from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.messages import PauseReason
 from workers.effects.work import Work
 from workers.host import course, memory, processes, saved
-from workers.host.monitor import MonitorError
+from workers.host.monitor import MonitorError, run_state
 
 NOTED_SECONDS = 3.0
 
@@ -34,7 +34,7 @@ def resume(work: Work) -> None:
     try:
         _tell_qemu(work, "cont")
     except BaseException:
-        if processes.runs(folder) and processes.status(folder, work.host.monitors) != "running":
+        if processes.runs(folder) and run_state(folder.qmp_socket, work.host.monitors) != "running":
             saved.put_back(folder)
         raise
     saved.discard(folder)

@@ -13,7 +13,7 @@ from workers.effects import launching
 from workers.effects.power import NotRunning, resume
 from workers.effects.work import Superseded, Work
 from workers.host import memory, processes, saved, wishes
-from workers.host.monitor import MonitorError
+from workers.host.monitor import MonitorError, run_state
 from workers.killpoints import reached
 from workers.observation import settle_ended
 from workers.plan.changes import as_started, limited_as
@@ -37,7 +37,7 @@ def save(work: Work) -> None:
     folder, monitors = work.folder, work.host.monitors
     if not processes.runs(folder):
         raise NotRunning("it ended before its memory was saved")
-    status = processes.status(folder, monitors)
+    status = run_state(folder.qmp_socket, monitors)
     if status == "postmigrate" and saved.saved(folder) is not None:
         _end(work)  # killed between the two
         return

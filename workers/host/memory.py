@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.contract.errors import OffshootError
-from workers.host.monitor import MonitorError, MonitorLoop
+from workers.host.monitor import MonitorError, MonitorLoop, run_state
 from workers.plan.qemu import SERIAL_CHARDEV
 
 WAITING = ("-incoming", "defer")
@@ -92,8 +92,7 @@ def read(socket: Path, monitors: MonitorLoop, path: Path, *, end_early: Callable
         os.close(descriptor)
     deadline = time.monotonic() + _LOAD_SECONDS
     while True:
-        [status] = monitors.execute(socket, ("query-status", {}))
-        if status["status"] != "inmigrate":
+        if run_state(socket, monitors) != "inmigrate":
             return
         migration = _migration(socket, monitors)
         if migration.get("status") == "failed" or time.monotonic() > deadline:

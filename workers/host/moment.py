@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.contract.errors import OffshootError
-from workers.host.monitor import MonitorError, MonitorLoop
+from workers.host.monitor import MonitorError, MonitorLoop, run_state
 from workers.killpoints import reached
 
 KEPT_FREE_MIB = 512
@@ -89,7 +89,7 @@ def go_on(socket: Path, monitors: MonitorLoop, *, stood_still: bool = False) -> 
                 raise MonitorError("qemu does not end writing its memory")
             time.sleep(_POLL_SECONDS)
     deadline = time.monotonic() + _STATUS_SECONDS
-    while (status := _status(socket, monitors)) == "finish-migrate" and time.monotonic() < deadline:
+    while (status := run_state(socket, monitors)) == "finish-migrate" and time.monotonic() < deadline:
         time.sleep(_FINISHING_SECONDS)  # all is written, but qemu refuses to go on before it is done with it
     if status in ("postmigrate", "finish-migrate") or (status == "paused" and not stood_still):
         # Going on is what opens its disks again.
@@ -155,11 +155,6 @@ def _pausing(state: bool) -> dict[str, Any]:
 
 def _parameters(longest_stop_ms: int) -> dict[str, Any]:
     return {"max-bandwidth": _BYTES_A_SECOND, "downtime-limit": longest_stop_ms}
-
-
-def _status(socket: Path, monitors: MonitorLoop) -> str:
-    [answer] = monitors.execute(socket, ("query-status", {}))
-    return str(answer["status"])
 
 
 def _migration(socket: Path, monitors: MonitorLoop) -> dict[str, Any]:

@@ -134,6 +134,12 @@ class MonitorLoop:
         await self.loop.shutdown_asyncgens()
 
 
+def run_state(socket: Path, monitors: MonitorLoop) -> str:
+    """What qemu says that its machine does (QMP RunState: running, paused, io-error …). Raises MonitorError."""
+    [said] = monitors.execute(socket, ("query-status", {}))
+    return str(said["status"])
+
+
 async def events_until_the_end(client: QMPClient) -> AsyncIterator[Mapping[str, Any]]:
     """The events of a connection, the last ones too, until it ends, also where it had ended before anybody waited.
 

@@ -127,12 +127,6 @@ def answers(folder: MachineFolder, machine_id: UUID, monitors: MonitorLoop) -> b
     return False
 
 
-def status(folder: MachineFolder, monitors: MonitorLoop) -> str:
-    """What the living qemu says that it does (QMP RunState: running, paused, io-error …). Raises MonitorError."""
-    [said] = monitors.execute(folder.qmp_socket, ("query-status", {}))
-    return str(said["status"])
-
-
 def kill(folder: MachineFolder, machine_id: UUID, monitors: MonitorLoop) -> None:
     """End qemu at once: asked by its monitor, then by SIGKILL. Returns when it is gone."""
     if not runs(folder):
