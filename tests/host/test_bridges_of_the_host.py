@@ -100,13 +100,13 @@ def layout(host: LabHost, link: str) -> dict[str, list[str]]:
     if link not in host.network.inside("ip", "-o", "link"):
         return {}
     try:
-        shown = json.loads(host.network.inside("ip", "-j", "addr", "show", "dev", link))[0]["addr_info"]
+        [shown] = json.loads(host.network.inside("ip", "-j", "addr", "show", "dev", link)) or [{}]
         routes = host.network.inside("ip", "route", "show", "dev", link).splitlines()
         routes += host.network.inside("ip", "-6", "route", "show", "dev", link).splitlines()
     except subprocess.CalledProcessError:  # it went while it was looked at
         return {}
     return {
-        "addresses": [f"{each['local']}/{each['prefixlen']}" for each in shown if each["scope"] != "link"],
+        "addresses": [f"{each['local']}/{each['prefixlen']}" for each in shown.get("addr_info", []) if each["scope"] != "link"],
         "routes": sorted(" ".join(each.split()) for each in routes if not each.startswith("fe80")),
     }
 
