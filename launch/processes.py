@@ -22,8 +22,14 @@ class Process:
     nice: int = 0
 
 
-WEB_NICE = -10
+WEB_NICE = -20
 """Somebody waits for a page while machines want every processor there is; a page needs one for milliseconds."""
+
+NICE = -15
+"""What everything else of ours runs with: a host whose machines take every processor is still heard of and obeyed.
+
+With a place like any other's it shares with fifty busy machines and gets a fiftieth; each step is worth a quarter (sched(7)).
+"""
 
 
 WEB = ("-m", "portal.serve")
@@ -60,15 +66,15 @@ def redis_process(place: Installation) -> Process:
         *("--dir", str(place.redis_socket.parent), "--appendonly", "yes", "--save", ""),
         *("--daemonize", "no", "--maxmemory-policy", "noeviction"),
     )
-    return Process("redis", argv, PORTAL_ACCOUNT, place.portal_environment())
+    return Process("redis", argv, PORTAL_ACCOUNT, place.portal_environment(), NICE)
 
 
 def host_processes(place: Installation) -> tuple[Process, ...]:
     """What runs on every host."""
     environment = place.host_environment()
     return (
-        Process("host-worker", (place.python, *host_worker(place.host_name)), None, environment),
-        Process("gateway", (place.python, *GATEWAY), None, environment),
+        Process("host-worker", (place.python, *host_worker(place.host_name)), None, environment, NICE),
+        Process("gateway", (place.python, *GATEWAY), None, environment, NICE),
     )
 
 
@@ -77,6 +83,6 @@ def portal_processes(place: Installation) -> tuple[Process, ...]:
     environment = place.portal_environment()
     return (
         Process("web", (place.python, *WEB), PORTAL_ACCOUNT, environment, WEB_NICE),
-        Process("portal-worker", (place.python, *PORTAL_WORKER), PORTAL_ACCOUNT, environment),
-        Process("beat", (place.python, *BEAT), PORTAL_ACCOUNT, environment),
+        Process("portal-worker", (place.python, *PORTAL_WORKER), PORTAL_ACCOUNT, environment, NICE),
+        Process("beat", (place.python, *BEAT), PORTAL_ACCOUNT, environment, NICE),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import Http404
 
 from portal.accounts.models import User
@@ -15,7 +15,7 @@ from portal.activity.models import Operation
 from portal.activity.selectors import newest_operations
 from portal.figures.selectors import Now, now_of
 from portal.machines.guest import guest_of
-from portal.machines.models import Machine
+from portal.machines.models import Disk, Machine, Nic
 from portal.machines.status import Seen, Status, status_of
 from portal.rights.levels import Level
 from portal.rights.scope import level_of, seen_by
@@ -24,6 +24,12 @@ from portal.teams.models import Team
 from workers.contract.messages import Observed
 
 _MOST_OTHER_ADDRESSES = 3
+_LISTED = (
+    *("name", "cpus", "memory_mib", "power", "observed", "end_reason", "paused_for", "agent"),
+    *("host__name", "host__last_seen", "owner__username", "team__name", "screen__taken_at"),
+)
+"""What a row of the list is made of: a person looks at fifty of them, and most of a row of the table is not on the page."""
+
 PICTURE_SECONDS = 600
 """An older picture of a screen shows nothing that is true any more."""
 
@@ -95,8 +101,11 @@ def listed(machines: QuerySet[Machine] | Iterable[Machine]) -> list[ListedMachin
     if isinstance(machines, QuerySet):
         rows = list(
             machines.select_related("host", "owner", "team", "screen")
-            .prefetch_related("nics", "disks")
-            .defer("under_the_hood", "exit_detail", "host__facts", "screen__png")
+            .prefetch_related(
+                Prefetch("nics", Nic.objects.only("machine", "address", "address6", "leased_address")),
+                Prefetch("disks", Disk.objects.only("machine", "size_bytes")),
+            )
+            .only(*_LISTED)
         )
     else:
         rows = list(machines)

@@ -106,7 +106,11 @@ def layout(host: LabHost, link: str) -> dict[str, list[str]]:
     except subprocess.CalledProcessError:  # it went while it was looked at
         return {}
     return {
-        "addresses": [f"{each['local']}/{each['prefixlen']}" for each in shown.get("addr_info", []) if each["scope"] != "link"],
+        "addresses": [
+            f"{each['local']}/{each['prefixlen']}"
+            for each in shown.get("addr_info", [])
+            if each["scope"] != "link"
+        ],
         "routes": sorted(" ".join(each.split()) for each in routes if not each.startswith("fe80")),
     }
 

@@ -59,7 +59,9 @@ def test_a_unit_runs_what_the_launcher_runs_as_the_same_account(unit: str, proce
     assert (account and account[1]) == LAUNCHED[process].account
 
 
-@pytest.mark.parametrize(("unit", "process"), SAME.items(), ids=str)
+@pytest.mark.parametrize(
+    ("unit", "process"), [*SAME.items(), ("host", "host-worker"), ("redis", "redis")], ids=str
+)
 def test_a_unit_has_the_place_among_the_processes_that_the_launcher_gives(unit: str, process: str) -> None:
     text = (DOCKER / "systemd" / f"offshoot-{unit}.service").read_text()
     nice = re.search(r"^Nice=(.*)$", text, re.MULTILINE)

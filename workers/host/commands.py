@@ -55,7 +55,7 @@ def run(
     group: int | None = None,
     extra_groups: Sequence[int] = (),
 ) -> Finished:
-    """Run a program to its end, with a clean environment, at most `seconds` long.
+    """Run a short program to its end, with a clean environment, at most `seconds` long; as urgent as the worker itself.
 
     Raises CommandError with COMMAND_TIMED_OUT (the program and its children are killed), or, where `check`,
     with COMMAND_FAILED for a status other than 0.
@@ -67,7 +67,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_ENVIRONMENT,
-            start_new_session=True,
+            process_group=0,  # not a session: the kernel shares processors among sessions first (sched(7), autogroup)
             pass_fds=tuple(pass_fds),
             text=True,
             errors="replace",
@@ -109,6 +109,12 @@ def _as_account(
     return ["setpriv", *options, "--", *argv] if options else list(argv)
 
 
+def _no_more_urgent() -> list[str]:
+    """What takes long, or outlives us, has the place of any other program among those that want a processor (nice(1))."""
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    return ["nice", "-n", str(-ours)] if ours < 0 else []
+
+
 def follow(
     argv: Sequence[str],
     *,
@@ -125,7 +131,7 @@ def follow(
     """
     try:
         process = subprocess.Popen(
-            _as_account(argv, user, group, ends_with_us=True),
+            [*_no_more_urgent(), *_as_account(argv, user, group, ends_with_us=True)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -198,7 +204,7 @@ def spawn(
     with stdout.open("ab") as out, stderr.open("ab") as err:
         try:
             return subprocess.Popen(
-                _as_account(argv, user, group, extra_groups),
+                [*_no_more_urgent(), *_as_account(argv, user, group, extra_groups)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -6,6 +6,7 @@ to match all of them, so that a call that was killed half-way is put right by th
 
 from __future__ import annotations
 
+import functools
 import grp
 import json
 import os
@@ -26,6 +27,7 @@ from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, Ni
 from workers.contract.spec import MachineSpec
 from workers.host import dhcp, firewall, forwarding, links, shaping
 from workers.host.files import read_json, write_json
+from workers.host.gathered import Gathered
 from workers.host.locks import locked
 from workers.killpoints import reached
 from workers.plan.names import bridge_mac, bridge_name, bridge_of, tap_mac, tap_name, tap_name_of
@@ -56,7 +58,7 @@ def plug(config: HostConfig, spec: MachineSpec) -> None:
                 "firewall": spec.firewall.model_dump(mode="json") if spec.firewall else None,
             }
             write_json(_nic_file(config, nic.network.id, nic.mac), card)
-        _match(config, {nic.network.id for nic in spec.nics})
+    _settle(config, {nic.network.id for nic in spec.nics})
 
 
 def _refuse_taken_ports(config: HostConfig, spec: MachineSpec) -> None:
@@ -104,7 +106,7 @@ def unplug(config: HostConfig, machine_id: UUID) -> None:
         # Networks without a card too: those of a call that was killed or failed half-way.
         used = {path.parent.parent.name for path in cards.keys() - set(mine)}
         empty = {path.name for path in config.state.networks.glob("*/")} - used
-        _match(config, {UUID(name) for name in empty | {path.parent.parent.name for path in mine}})
+    _settle(config, {UUID(name) for name in empty | {path.parent.parent.name for path in mine}})
 
 
 def unplug_card(config: HostConfig, nic: NicSpec) -> None:
@@ -113,7 +115,7 @@ def unplug_card(config: HostConfig, nic: NicSpec) -> None:
         _unsettled(config).touch()
         shaping.forget_card(tap_name(nic))
         _nic_file(config, nic.network.id, nic.mac).unlink(missing_ok=True)
-        _match(config, {nic.network.id})
+    _settle(config, {nic.network.id})
 
 
 def open_card(nic: NicSpec) -> int:
@@ -246,8 +248,27 @@ def _check_rules(config: HostConfig, wired: Sequence[WiredNetwork], righted: lis
         righted.append("rules")
 
 
-def _match(config: HostConfig, touched: set[UUID]) -> None:
-    """Make the host match the files: first what is needed, then the rules, then what is no longer needed."""
+def _settle(config: HostConfig, touched: set[UUID]) -> None:
+    """Make the host match the files of these networks: once for all who have changed some meanwhile.
+
+    Where fifty machines start together nft would otherwise read all rules of the host fifty times, one after another.
+    """
+    _gathered(config.state.networks).do(frozenset(touched), partial(_match, config))
+
+
+@functools.cache
+def _gathered(_folder: Path) -> Gathered:
+    return Gathered()
+
+
+def _match(config: HostConfig, touched: frozenset[UUID]) -> None:
+    with _lock(config):
+        _match_locked(config, touched)
+
+
+def _match_locked(config: HostConfig, touched: frozenset[UUID]) -> None:
+    """First what is needed, then the rules, then what is no longer needed."""
+    _unsettled(config).touch()
     wired = _wired(config)
     by_id = {network.network.id: network for network in wired}
     for network_id in touched & by_id.keys():
