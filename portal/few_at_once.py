@@ -26,11 +26,13 @@ def few_at_once(get_response: Respond) -> Respond:
     places, readers = BoundedSemaphore(AT_ONCE), _Readers()
 
     def respond(request: HttpRequest) -> HttpResponse:
-        if request.method != "POST":
-            with readers.one_more():
+        if request.method == "POST":
+            with places:
+                readers.let_pass()
                 return get_response(request)
-        with places:
-            readers.let_pass()
+        if request.method != "GET":  # a piece of a file, say, which takes as long as it takes
+            return get_response(request)
+        with readers.one_more():
             return get_response(request)
 
     return respond

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -14,62 +15,52 @@ from workers.host.gathered import Gathered
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
 
 
+class Desk:
+    """Work that takes until it is let go on: one at it, and others who come meanwhile."""
+
+    def __init__(self, act: Callable[[int], None] = lambda _turn: None) -> None:
+        self.turns: list[frozenset[UUID]] = []
+        self._gathered, self._goes_on, self._act = Gathered(), threading.Event(), act
+
+    def _work(self, all_of_them: frozenset[UUID]) -> None:
+        self.turns.append(all_of_them)
+        self._goes_on.wait(10)
+        self._act(len(self.turns))
+
+    def ends(self, first: UUID, *meanwhile: UUID) -> list[BaseException | None]:
+        """How it ended for each."""
+        with ThreadPoolExecutor(1 + len(meanwhile)) as people:
+            asked = [people.submit(self._gathered.do, frozenset({first}), self._work)]
+            wait_for("the first is at work", lambda: self.turns)
+            asked += [people.submit(self._gathered.do, frozenset({each}), self._work) for each in meanwhile]
+            wait_for("the others wait", lambda: len(self._gathered._asked) == len(asked))
+            self._goes_on.set()
+            return [each.exception(10) for each in asked]
+
+
 def test_those_who_come_while_it_is_done_are_served_together_by_the_next() -> None:
-    gathered, goes_on, done = Gathered(), threading.Event(), []
-
-    def act(all_of_them: frozenset[UUID]) -> None:
-        done.append(all_of_them)
-        goes_on.wait(10)
-
-    with ThreadPoolExecutor(3) as people:
-        first = people.submit(gathered.do, frozenset({ONE}), act)
-        wait_for("the first is at work", lambda: done)
-        others = [people.submit(gathered.do, frozenset({each}), act) for each in (TWO, THREE)]
-        wait_for("the others wait", lambda: len(gathered._asked) == 3)
-        goes_on.set()
-        for each in (first, *others):
-            each.result(10)
-    assert done == [{ONE}, {TWO, THREE}]
+    desk = Desk()
+    assert desk.ends(ONE, TWO, THREE) == [None] * 3
+    assert desk.turns == [{ONE}, {TWO, THREE}]
 
 
 def test_who_comes_late_is_never_served_by_what_began_before() -> None:
-    gathered, goes_on, done = Gathered(), threading.Event(), []
-
-    def slow(all_of_them: frozenset[UUID]) -> None:
-        done.append(all_of_them)
-        goes_on.wait(10)
-
-    with ThreadPoolExecutor(2) as people:
-        first = people.submit(gathered.do, frozenset({ONE}), slow)
-        wait_for("the first is at work", lambda: done)
-        second = people.submit(gathered.do, frozenset({ONE}), slow)
-        wait_for("the second waits", lambda: len(gathered._asked) == 2)
-        goes_on.set()
-        first.result(10)
-        second.result(10)
-    assert done == [{ONE}, {ONE}]
+    desk = Desk()
+    assert desk.ends(ONE, ONE) == [None] * 2
+    assert desk.turns == [{ONE}, {ONE}]
 
 
 def test_a_failure_is_told_to_who_did_it_and_the_others_try_themselves() -> None:
-    gathered, goes_on, tries = Gathered(), threading.Event(), []
-
-    def act(all_of_them: frozenset[UUID]) -> None:
-        tries.append(all_of_them)
-        goes_on.wait(10)
-        if len(tries) == 2:
+    def refuse_the_second(turn: int) -> None:
+        if turn == 2:
             raise OSError("refused")
 
-    with ThreadPoolExecutor(3) as people:
-        first = people.submit(gathered.do, frozenset({ONE}), act)
-        wait_for("the first is at work", lambda: tries)
-        others = [people.submit(gathered.do, frozenset({each}), act) for each in (TWO, THREE)]
-        wait_for("the others wait", lambda: len(gathered._asked) == 3)
-        goes_on.set()
-        first.result(10)
-        ends = [each.exception(10) for each in others]
-    assert sorted(str(end) for end in ends if end) == ["refused"]
-    assert len(tries) == 3
-    assert len(tries[2]) == 1
+    desk = Desk(refuse_the_second)
+    first, *others = desk.ends(ONE, TWO, THREE)
+    assert first is None
+    assert sorted(str(end) for end in others if end) == ["refused"]
+    assert len(desk.turns) == 3
+    assert len(desk.turns[2]) == 1
 
 
 def test_a_failure_leaves_nothing_behind() -> None:

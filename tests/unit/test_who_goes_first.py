@@ -19,7 +19,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.inside: list[str] = []
-        self.out = {"GET": threading.Event(), "POST": threading.Event()}
+        self.out = {method: threading.Event() for method in ("GET", "POST", "PATCH")}
         self.people = ThreadPoolExecutor(10)
         self._respond = few_at_once.few_at_once(self._view)
 
@@ -77,5 +77,12 @@ def test_who_looks_all_the_time_keeps_nobody_from_changing_something(
     monkeypatch.setattr(few_at_once, "PATIENCE_SECONDS", 0.01)
     desk.comes("GET")
     wait_for("the page is being made", lambda: desk.inside)
+    desk.out["POST"].set()
+    assert desk.comes("POST").result(5).status_code == 200
+
+
+def test_a_file_that_is_being_sent_holds_up_nobodys_change(desk: Desk) -> None:
+    desk.comes("PATCH")
+    wait_for("a piece of a file is taken", lambda: desk.inside)
     desk.out["POST"].set()
     assert desk.comes("POST").result(5).status_code == 200

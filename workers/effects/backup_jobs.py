@@ -109,7 +109,8 @@ def from_backup(work: Work, disk: DiskSpec, draft: Path) -> None:
     if disk.size_bytes > size:
         os.chown(draft, work.host.config.uid, work.host.config.gid)
         argv = (QEMU_IMG, "resize", "-q", "-f", format_of(disk.kind), str(draft), str(disk.size_bytes))
-        run(argv, seconds=_CHECK_SECONDS, user=work.host.config.uid, group=work.host.config.gid)
+        account = work.host.config
+        run(argv, seconds=_CHECK_SECONDS, user=account.uid, group=account.gid, urgent=False)
 
 
 def _restore_variables(work: Work, store: Store, backup_id: UUID, blocks: Blocks) -> None:
@@ -159,6 +160,7 @@ def _check(path: Path, host: Host) -> None:
                 pass_fds=(file.fileno(),),
                 user=host.config.uid,
                 group=host.config.gid,
+                urgent=False,
             )
         except CommandError as exc:
             raise BackupDamaged(f"{path}: {exc.detail}") from exc

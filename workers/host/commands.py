@@ -54,20 +54,25 @@ def run(
     user: int | None = None,
     group: int | None = None,
     extra_groups: Sequence[int] = (),
+    urgent: bool = True,
 ) -> Finished:
-    """Run a short program to its end, with a clean environment, at most `seconds` long; as urgent as the worker itself.
+    """Run a program to its end, with a clean environment, at most `seconds` long.
+
+    `urgent`: as the worker itself is. What reads a whole disk is not.
 
     Raises CommandError with COMMAND_TIMED_OUT (the program and its children are killed), or, where `check`,
     with COMMAND_FAILED for a status other than 0.
     """
     try:
         process = subprocess.Popen(
-            _as_account(argv, user, group, extra_groups),
+            [*([] if urgent else _no_more_urgent()), *_as_account(argv, user, group, extra_groups)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_ENVIRONMENT,
-            process_group=0,  # not a session: the kernel shares processors among sessions first (sched(7), autogroup)
+            # The kernel shares processors among sessions first (sched(7), autogroup).
+            start_new_session=not urgent,
+            process_group=0 if urgent else None,
             pass_fds=tuple(pass_fds),
             text=True,
             errors="replace",

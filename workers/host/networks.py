@@ -103,10 +103,7 @@ def unplug(config: HostConfig, machine_id: UUID) -> None:
         for path in mine:
             shaping.forget_card(tap_name_of(path.stem))
             path.unlink(missing_ok=True)
-        # Networks without a card too: those of a call that was killed or failed half-way.
-        used = {path.parent.parent.name for path in cards.keys() - set(mine)}
-        empty = {path.name for path in config.state.networks.glob("*/")} - used
-    _settle(config, {UUID(name) for name in empty | {path.parent.parent.name for path in mine}})
+    _settle(config, {UUID(path.parent.parent.name) for path in mine})
 
 
 def unplug_card(config: HostConfig, nic: NicSpec) -> None:
@@ -262,28 +259,30 @@ def _gathered(_folder: Path) -> Gathered:
 
 
 def _match(config: HostConfig, touched: frozenset[UUID]) -> None:
+    """First what is needed, then the rules, then what is no longer needed: networks without a card, whoever left them so."""
     with _lock(config):
-        _match_locked(config, touched)
+        _unsettled(config).touch()
+        wired = _wired(config)
+        by_id = {network.network.id: network for network in wired}
+        for network_id in touched & by_id.keys():
+            _make(config, by_id[network_id])
+        forwarding.match(config.state.networks, [each.network for each in wired])
+        try:
+            firewall.apply(config.state.networks, wired)
+            reached("rules set")
+        finally:  # a bridge that nobody needs does not stay for rules that were refused
+            for network_id in (touched | _without_cards(config)) - by_id.keys():
+                folder = config.state.network(network_id)
+                dhcp.stop_dnsmasq(folder)
+                links.remove_bridge(bridge_name(network_id))
+                shutil.rmtree(folder, ignore_errors=True)
+        _unsettled(config).unlink(missing_ok=True)
 
 
-def _match_locked(config: HostConfig, touched: frozenset[UUID]) -> None:
-    """First what is needed, then the rules, then what is no longer needed."""
-    _unsettled(config).touch()
-    wired = _wired(config)
-    by_id = {network.network.id: network for network in wired}
-    for network_id in touched & by_id.keys():
-        _make(config, by_id[network_id])
-    forwarding.match(config.state.networks, [each.network for each in wired])
-    try:
-        firewall.apply(config.state.networks, wired)
-        reached("rules set")
-    finally:  # a bridge that nobody needs does not stay for rules that were refused
-        for network_id in touched - by_id.keys():
-            folder = config.state.network(network_id)
-            dhcp.stop_dnsmasq(folder)
-            links.remove_bridge(bridge_name(network_id))
-            shutil.rmtree(folder, ignore_errors=True)
-    _unsettled(config).unlink(missing_ok=True)
+def _without_cards(config: HostConfig) -> set[UUID]:
+    """Networks that are there, but for no machine: of a call that was killed or failed half-way too."""
+    folders = config.state.networks.glob("*/")
+    return {UUID(folder.name) for folder in folders if not any(folder.glob("nics/*.json"))}
 
 
 def _make(config: HostConfig, wired: WiredNetwork) -> None:
