@@ -109,8 +109,7 @@ def from_backup(work: Work, disk: DiskSpec, draft: Path) -> None:
     if disk.size_bytes > size:
         os.chown(draft, work.host.config.uid, work.host.config.gid)
         argv = (QEMU_IMG, "resize", "-q", "-f", format_of(disk.kind), str(draft), str(disk.size_bytes))
-        account = work.host.config
-        run(argv, seconds=_CHECK_SECONDS, user=account.uid, group=account.gid, urgent=False)
+        run(argv, seconds=_CHECK_SECONDS, user=work.host.config.uid, group=work.host.config.gid)
 
 
 def _restore_variables(work: Work, store: Store, backup_id: UUID, blocks: Blocks) -> None:
