@@ -29,7 +29,8 @@ from workers.contract.spec import MachineSpec, NetworkSpec
 from workers.host.processes import launched
 from workers.plan.names import MachineFolder, bridge_name
 from workers.plan.network import DnsmasqFiles, PluggedNic, WiredNetwork, dnsmasq_configuration
-from workers.plan.rulesets.parts import Part, delta, whole
+from workers.plan.rulesets.changes import change_of, differing, script, whole
+from workers.plan.rulesets.parts import Part
 from workers.plan.rulesets.wanted import parts_of, ruleset
 
 BRIDGE, TAP, TABLE = "hand0", "hand1", "byhand"
@@ -106,7 +107,7 @@ class ByHand:
         before: dict[str, Part] = {}
         for number in range(count):
             parts = parts_of((WiredNetwork(_NETWORK, tuple(nics[: number + 1])),))
-            text = delta(before, parts) if before else whole(parts)
+            text = script(change_of(differing(before, parts))) if before else whole(parts)
             (self._folder.root / f"rules-{number}.nft").write_text(_renamed(text))
             before = parts
         return nics

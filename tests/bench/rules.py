@@ -20,7 +20,7 @@ from tests.lab.wire import in_namespace
 from workers.contract.networks import Direction, FirewallRule, FirewallSpec, NetworkSpec, Protocol
 from workers.host import firewall
 from workers.plan.network import PluggedNic, WiredNetwork
-from workers.plan.rulesets.parts import delta
+from workers.plan.rulesets.changes import change_of, differing, script
 from workers.plan.rulesets.wanted import parts_of
 
 _NETWORK = NetworkSpec(id=UUID(int=77), subnet=IPv4Network("10.60.0.0/16"))
@@ -63,7 +63,9 @@ def _measure(folder: Path, repeats: int) -> list[Row]:
     return rows
 
 
-def _machines(count: int) -> Sequence[WiredNetwork]:
+def _machines(count: int, *, another: int | None = None) -> Sequence[WiredNetwork]:
+    """So many, and perhaps `another` one, which is no other's number."""
+    more = () if another is None else (10_000 + another,)
     nics = tuple(
         PluggedNic(
             tap=f"ot{number:06x}",
@@ -71,26 +73,31 @@ def _machines(count: int) -> Sequence[WiredNetwork]:
             address=IPv4Address("10.60.1.0") + number,
             firewall=_FIREWALL,
         )
-        for number in range(count)
+        for number in (*range(count), *more)
     )
     return (WiredNetwork(_NETWORK, nics),)
 
 
 def _one_more(folder: Path, count: int, repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds for one more, in turn ours and by hand; it goes again each time."""
-    there, more = _machines(count), _machines(count + 1)
-    come, go = (delta(parts_of(a), parts_of(b)) for a, b in ((there, more), (more, there)))
+    """Seconds for one more, in turn ours and by hand: another one each time, which goes again."""
+    there = _machines(count)
     ours, by_hand = [], []
-    for _ in range(repeats):
+    for number in range(repeats):
+        more = _machines(count, another=number)
         begun = time.perf_counter()
         firewall.apply(folder, more)
         ours.append(time.perf_counter() - begun)
         firewall.apply(folder, there)
+        come, go = (_script(a, b) for a, b in ((there, more), (more, there)))
         begun = time.perf_counter()
         subprocess.run(("nft", "-f", "-"), input=come, text=True, check=True)
         by_hand.append(time.perf_counter() - begun)
         subprocess.run(("nft", "-f", "-"), input=go, text=True, check=True)
     return ours, by_hand
+
+
+def _script(before: Sequence[WiredNetwork], after: Sequence[WiredNetwork]) -> str:
+    return script(change_of(differing(parts_of(before), parts_of(after))))
 
 
 def _checks(folder: Path, repeats: int, *, changed: bool = True) -> list[float]:

@@ -420,7 +420,7 @@ def test_changes_one_by_one_end_in_the_rules_of_the_whole(lab: Lab, monkeypatch:
     monkeypatch.setattr(firewall, "_replace", replacing)
     luck = random.Random(7)
     state = lab.folder
-    for step in range(10):
+    for step in range(16):
         needed = _some_networks(luck)
         if step == 5:  # a worker that has just been started
             firewall._journal.cache_clear()
@@ -433,16 +433,38 @@ def test_changes_one_by_one_end_in_the_rules_of_the_whole(lab: Lab, monkeypatch:
 
 
 def _some_networks(luck: random.Random) -> list[WiredNetwork]:
+    ranged = FirewallRule(
+        direction=Direction.IN, allow=True, protocol=Protocol.UDP, first_port=5000, last_port=5999
+    )
     walls = (
         None,
         wall(),
         wall(rule(Direction.IN, Protocol.TCP, port=22)),
         wall(rule(Direction.OUT, Protocol.ANY), allow_out=False),
+        wall(
+            ranged, rule(Direction.IN, Protocol.PING), rule(Direction.OUT, Protocol.TCP, allow=False, port=25)
+        ),
+        wall(
+            rule(Direction.IN, Protocol.TCP, port=80, peer="10.0.0.0/8"),
+            rule(Direction.IN, Protocol.ANY, peer="fd00::/8"),
+            rule(Direction.OUT, Protocol.PING, peer="0.0.0.0/0"),
+            allow_out=False,
+        ),
     )
-    ports = ((), (PublishedPort(protocol=Protocol.TCP, host_port=2022, guest_port=22),))
-    isolated = NetworkSpec(id=UUID(int=9), kind=NetworkKind.ISOLATED, subnet=IPv4Network("10.9.0.0/24"))
+    ports = (
+        (),
+        (PublishedPort(protocol=Protocol.TCP, host_port=2022, guest_port=22),),
+        (
+            PublishedPort(protocol=Protocol.TCP, host_port=2022, guest_port=23),
+            PublishedPort(protocol=Protocol.UDP, host_port=53000, guest_port=53),
+        ),
+    )
+    dual = NetworkSpec(
+        id=UUID(int=9 << 96), subnet=IPv4Network("10.9.0.0/24"), subnet6=IPv6Network("fd09::/64")
+    )
+    isolated = dual.model_copy(update={"kind": NetworkKind.ISOLATED})
     found = []
-    for number, network in enumerate((NETWORK, isolated, SEGMENT)):
+    for number, network in enumerate((NETWORK, luck.choice((dual, isolated)), SEGMENT)):
         nics = [
             replace(
                 nic,
@@ -457,6 +479,30 @@ def _some_networks(luck: random.Random) -> list[WiredNetwork]:
         if nics or number == 0:
             found.append(WiredNetwork(network, tuple(nics)))
     return found
+
+
+def test_one_more_card_asks_nft_nothing_about_the_host(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nft reads all rules of a host before each change, so that it takes longer the more there are."""
+    lab.rules()
+    asked: list[object] = []
+    monkeypatch.setattr(firewall, "run", lambda argv, **_: asked.append(argv))
+    guarded = replace(A, firewall=wall(rule(Direction.IN, Protocol.TCP, port=22)))
+    lab.rules(a=guarded)
+    assert asked == []
+    monkeypatch.undo()
+    firewall._verified.clear()
+    assert lab.is_in_force(a=guarded)
+
+
+def test_what_does_not_fit_what_the_kernel_holds_is_put_right_as_a_whole(lab: Lab) -> None:
+    """Somebody took a chain of ours away, and no check has seen it yet."""
+    guarded = replace(A, firewall=wall())
+    lab.rules(a=guarded)
+    lab.network.inside("nft", f'delete element bridge offshoot to_cards {{ "{A.tap}" }}')
+    lab.network.inside("nft", f"delete chain bridge offshoot to_{A.tap}")
+    lab.rules()
+    firewall._verified.clear()
+    assert lab.is_in_force()
 
 
 def test_rules_that_nft_refuses_leave_those_before_in_force(lab: Lab) -> None:

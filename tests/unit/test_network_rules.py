@@ -20,8 +20,9 @@ from workers.contract.networks import (
 )
 from workers.plan.network import PluggedNic, WiredNetwork
 from workers.plan.rulesets.cards import card_part, link_local
+from workers.plan.rulesets.changes import change_of, differing, script, whole
 from workers.plan.rulesets.listing import comparable
-from workers.plan.rulesets.parts import SKELETON, Part, delta, whole
+from workers.plan.rulesets.parts import SKELETON, Part, Parts
 from workers.plan.rulesets.routes import network_part
 from workers.plan.rulesets.wanted import parts_of, ruleset
 
@@ -230,11 +231,15 @@ def test_no_mac_of_a_card_can_put_words_into_the_script(mac: str) -> None:
         ruleset([WiredNetwork(PRIVATE, (replace(NIC, mac=mac),))])
 
 
+def _between(before: Parts, after: Parts) -> str:
+    return script(change_of(differing(before, after)))
+
+
 def test_one_more_card_is_only_its_own_lines() -> None:
     before = parts_of([WiredNetwork(PRIVATE, (NIC,))])
     more = PluggedNic(tap="ot00000b", mac="52:54:00:00:00:0b", address=IPv4Address("192.168.57.11"))
     after = parts_of([WiredNetwork(PRIVATE, (NIC, more))])
-    added = delta(before, after)
+    added = _between(before, after)
     assert added.splitlines()[:3] == [
         "table bridge offshoot {",
         "chain from_ot00000b {",
@@ -244,25 +249,25 @@ def test_one_more_card_is_only_its_own_lines() -> None:
         added.splitlines()[-1] == 'add element bridge offshoot from_cards { "ot00000b" : goto from_ot00000b }'
     )
     assert TAP not in added
-    assert delta(after, before).splitlines() == [
+    assert _between(after, before).splitlines() == [
         'delete element bridge offshoot from_cards { "ot00000b" }',
         "flush chain bridge offshoot from_ot00000b",
         "delete chain bridge offshoot from_ot00000b",
     ]
-    assert delta(after, after) == ""
+    assert _between(after, after) == ""
 
 
 def test_a_changed_firewall_forgets_its_flows_and_no_other_cards() -> None:
     guarded = replace(NIC, firewall=SSH_ONLY)
     other = PluggedNic("ot00000b", "52:54:00:00:00:0b", IPv4Address("192.168.57.11"), firewall=SSH_ONLY)
     closed = replace(guarded, firewall=FirewallSpec(allow_in=False, allow_out=True))
-    script = delta(
+    lines = _between(
         parts_of([WiredNetwork(PRIVATE, (guarded, other))]),
         parts_of([WiredNetwork(PRIVATE, (closed, other))]),
     )
-    flushed = [line for line in script.splitlines() if line.startswith("flush set")]
+    flushed = [line for line in lines.splitlines() if line.startswith("flush set")]
     assert flushed == [f"flush set bridge offshoot flows4_{TAP}", f"flush set bridge offshoot talks4_{TAP}"]
-    assert "ot00000b" not in script
+    assert "ot00000b" not in lines
 
 
 def test_a_listing_is_the_same_in_another_order_and_another_with_one_more_rule() -> None:

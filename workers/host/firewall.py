@@ -1,6 +1,6 @@
 """Our own nftables tables: changed where networks and cards changed, replaced whole where they are not what they should be.
 
-Each change is one transaction of nft's: the rules before are in force until those after are. Foreign rules are never touched.
+Each change is one transaction: the rules before are in force until those after are. Foreign rules are never touched.
 """
 
 from __future__ import annotations
@@ -9,25 +9,33 @@ import errno
 import functools
 import shlex
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.networks import Protocol, PublishedPort
 from workers.host.commands import run
+from workers.host.committing import put
 from workers.host.fingerprint import fingerprint
 from workers.host.generation import generation
+from workers.host.nfnetlink import NetlinkError
 from workers.host.rules_in_force import RulesInForce
+from workers.host.translated import translated
 from workers.plan.network import WiredNetwork
+from workers.plan.rulesets.changes import change_of, differing, whole
 from workers.plan.rulesets.listing import LISTINGS, Listing, comparable
-from workers.plan.rulesets.parts import TABLE, Part, Parts, delta, whole
+from workers.plan.rulesets.parts import TABLE, Part, Parts
 from workers.plan.rulesets.wanted import parts_of
 
-_CHANGE_SECONDS = 20
+_MOST_PARTS = 64
 _WHOLE_SECONDS = 180
 """A thousand machines take nft some ten seconds on a busy host."""
+
+log = structlog.get_logger()
 
 _LISTED = " && ".join(["nft -f -", *(shlex.join(argv) for argv in LISTINGS)])
 """For a shell in a namespace of its own; nothing of it comes from outside."""
@@ -60,12 +68,12 @@ def apply(folder: Path, networks: Sequence[WiredNetwork]) -> None:
     journal = _journal(folder)
     wanted, before = parts_of(networks), journal.known()
     if before and wanted:
-        script = delta(before, wanted)
-        if not script and is_in_force(folder, networks):
+        differs = differing(before, wanted)
+        if not differs and is_in_force(folder, networks):
             return
         journal.begin()
         at = generation()
-        if script and run(("nft", "-f", "-"), stdin=script, seconds=_CHANGE_SECONDS, check=False).status == 0:
+        if differs and _put(differs):
             journal.changed(before, wanted)
             _changed_from(folder, before, wanted, at)
             return
@@ -130,6 +138,19 @@ def _following(number: int) -> int:
 def ports_in_use(ports: Iterable[PublishedPort]) -> tuple[PublishedPort, ...]:
     """Those at which a program of this host listens already: it would not be reached from outside any more."""
     return tuple(port for port in ports if _is_in_use(port))
+
+
+def _put(differs: Mapping[str, tuple[Part, Part]]) -> bool:
+    """Bring these parts into force; False where the kernel or nft refuses, or they are so many that nft is as quick."""
+    if len(differs) > _MOST_PARTS:
+        return False
+    try:
+        made = translated({name: new for name, (_, new) in differs.items() if new != Part()})
+        put(change_of(differs), made)
+    except (NetlinkError, OffshootError, KeyError, OSError) as exc:
+        log.warning("rules not changed in part", detail=str(exc))
+        return False
+    return True
 
 
 def _replace(journal: RulesInForce, wanted: dict[str, Part]) -> None:

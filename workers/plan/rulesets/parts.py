@@ -1,4 +1,4 @@
-"""Scripts for nft: the whole of our two tables, or only what changes when parts of them come, change and go.
+"""What our two tables consist of: a skeleton, and parts that come, change and go.
 
 A part is what one network or one card needs: chains of its own, sets of its own, and elements in the maps through which the
 fixed chains find them. So a packet looks its card up once, however many cards there are, and one more card adds a few lines.
@@ -8,7 +8,7 @@ Sources: nft(8). nft reads statements line by line: each rule stands on a line o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 TABLE = "offshoot"
@@ -113,89 +113,3 @@ class Part:
 
 Parts = Mapping[str, Part]
 """Parts by the name of what they are for: a bridge, a tap."""
-
-_NOTHING = Part()
-
-
-def whole(parts: Parts) -> str:
-    """A script that replaces our two tables in one transaction; without parts it just removes them."""
-    lines = [
-        line
-        for family in ("inet", "bridge")
-        for line in (f"table {family} {TABLE}", f"delete table {family} {TABLE}")
-    ]
-    if not parts:
-        return "\n".join(lines) + "\n"
-    return "\n".join(lines) + "\n" + SKELETON + _changes([(_NOTHING, part) for part in parts.values()])
-
-
-def delta(before: Parts, after: Parts) -> str:
-    """A script that makes of our tables with the parts `before` those with the parts `after`; empty where they are equal.
-
-    Both have parts: the tables stay. What is kept of flows goes where a card's chains change, so that what is now forbidden
-    ends, and stays everywhere else.
-    """
-    names = [*after, *(name for name in before if name not in after)]
-    changed = [(before.get(name, _NOTHING), after.get(name, _NOTHING)) for name in names]
-    return _changes([(old, new) for old, new in changed if old != new])
-
-
-def _changes(pairs: Iterable[tuple[Part, Part]]) -> str:
-    """First elements go, then what they led to; then chains and sets come, then the elements that lead to them."""
-    gone: list[str] = []
-    emptied: list[str] = []
-    removed: list[str] = []
-    made: dict[str, list[str]] = {"inet": [], "bridge": []}
-    come: list[str] = []
-    for old, new in pairs:
-        for place, pairs_of_old in old.elements.items():
-            kept = new.elements.get(place, {})
-            gone += [
-                _element("delete", place, key, "")
-                for key, value in pairs_of_old.items()
-                if kept.get(key) != value
-            ]
-        emptied += [
-            f"flush chain {_named(place)}"
-            for place, rules in old.chains.items()
-            if new.chains.get(place) != rules
-        ]
-        removed += [f"delete chain {_named(place)}" for place in old.chains if place not in new.chains]
-        removed += [
-            f"delete set {_named(place)}" for place, body in old.sets.items() if new.sets.get(place) != body
-        ]
-        if old.chains != new.chains:
-            emptied += [
-                f"flush set {_named(place)}"
-                for place, body in old.sets.items()
-                if new.sets.get(place) == body
-            ]
-        for (family, name), body in new.sets.items():
-            if old.sets.get((family, name)) != body:
-                made[family].append(f"set {name} {{ {body} }}")
-        for (family, name), rules in new.chains.items():
-            if old.chains.get((family, name)) != rules:
-                made[family] += [f"chain {name} {{", *rules, "}"]
-        for place, pairs_of_new in new.elements.items():
-            had = old.elements.get(place, {})
-            come += [
-                _element("add", place, key, value)
-                for key, value in pairs_of_new.items()
-                if had.get(key) != value
-            ]
-    blocks = [
-        line
-        for family, lines in made.items()
-        if lines
-        for line in (f"table {family} {TABLE} {{", *lines, "}")
-    ]
-    lines = [*gone, *emptied, *removed, *blocks, *come]
-    return "\n".join(lines) + "\n" if lines else ""
-
-
-def _named(place: Place) -> str:
-    return f"{place[0]} {TABLE} {place[1]}"
-
-
-def _element(verb: str, place: Place, key: str, value: str) -> str:
-    return f"{verb} element {_named(place)} {{ {key}{f' : {value}' if value else ''} }}"

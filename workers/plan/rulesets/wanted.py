@@ -9,7 +9,8 @@ from workers.contract.networks import NetworkSpec
 from workers.plan.names import bridge_name
 from workers.plan.network import PluggedNic, WiredNetwork
 from workers.plan.rulesets.cards import card_part
-from workers.plan.rulesets.parts import Part, whole
+from workers.plan.rulesets.changes import whole
+from workers.plan.rulesets.parts import Part
 from workers.plan.rulesets.routes import network_part
 
 
