@@ -1,4 +1,4 @@
-"""The smallest guest: a boot sector that says on its screen and its serial port that it is up, and then rests."""
+"""The smallest guests: a boot sector that says that it is up and then rests, and one that begins anew again and again."""
 
 from __future__ import annotations
 
@@ -17,8 +17,25 @@ _CODE = bytes.fromhex(
 )
 
 
+_READ = "b80102 b90200 b600 b280 cd13"  # the second sector (int 13h, read)
+_ANEW = bytes.fromhex(
+    f"31c0 8ec0 bb007e {_READ} {_READ}"  # to 0:0x7e00
+    "b0fe e664"  # pulse the processor's reset line (keyboard controller, command 0xfe)
+    "f4 ebfd"
+)
+
+
 def boot_sector_disk(target: Path) -> Path:
-    """A raw disk whose first sector is that."""
-    sector = (_CODE + WORDS.encode() + b"\r\n\0").ljust(510, b"\0") + b"\x55\xaa"
-    target.write_bytes(sector.ljust(_SIZE, b"\0"))
+    """A raw disk whose first sector says its words on the screen and the serial port, and then rests."""
+    target.write_bytes(_sector(_CODE + WORDS.encode() + b"\r\n\0").ljust(_SIZE, b"\0"))
     return target
+
+
+def restarting_sector(target: Path) -> Path:
+    """A first sector that reads from its disk and then restarts its machine, some times a second."""
+    target.write_bytes(_sector(_ANEW))
+    return target
+
+
+def _sector(code: bytes) -> bytes:
+    return code.ljust(510, b"\0") + b"\x55\xaa"

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.guest.boot_sector import restarting_sector
 from tests.guest.build import guest_disc
 from tests.lab import wishes
 from tests.lab.folder import short_folder
@@ -288,6 +289,21 @@ def test_a_folder_without_room_refuses_and_the_machine_goes_on(site: Site) -> No
     assert status["status"] == "running"
     assert list(site.small.rglob("*.qcow2")) == []
     assert list(site.folder.rglob("*.part")) == []
+    site.standing.delete(machine)
+
+
+def test_a_machine_whose_system_begins_anew_while_it_is_backed_up_lives_on(
+    site: Site, tmp_path: Path
+) -> None:
+    """qemu 7.2 ends itself where a disk with a thread of its own is begun anew by its system while it is copied."""
+    machine = site.standing.done(wishes.spec(number=15, disks=(_disk(0, 64),), power=Power.OFF, run=0))
+    [file] = site.files(machine)
+    _write(file, "write -P 1 0 60M", f"write -s {restarting_sector(tmp_path / 'sector')} 0 512")
+    machine = site.standing.done(wishes.later(machine, power=Power.RUNNING, run=1, memory_mib=64))
+    ran = processes_of(site.standing.host.folder(machine.machine_id).root, QEMU)
+    for _ in range(10):
+        machine, _, _ = site.back_up(machine)
+    assert processes_of(site.standing.host.folder(machine.machine_id).root, QEMU) == ran
     site.standing.delete(machine)
 
 

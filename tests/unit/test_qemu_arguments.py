@@ -121,10 +121,9 @@ def test_the_whole_list_of_a_machine_with_a_hostile_name() -> None:
         "-blockdev",
         '{"driver":"qcow2","node-name":"disk0","file":"disk0-file","cache":{"direct":true},'
         '"discard":"unmap","detect-zeroes":"unmap"}',
-        *("-object", '{"qom-type":"iothread","id":"disk0-thread"}'),
         "-device",
         '{"driver":"virtio-blk-pci","id":"disk0-device","drive":"disk0","serial":"d15c0000000040008000",'
-        '"werror":"stop","rerror":"stop","bus":"port8","iothread":"disk0-thread","bootindex":2}',
+        '"werror":"stop","rerror":"stop","bus":"port8","bootindex":2}',
         *("-netdev", '{"type":"tap","id":"nic0","fd":"7"}'),
         "-device",
         '{"driver":"virtio-net-pci","id":"nic0-device","netdev":"nic0","mac":"52:54:00:00:00:0a",'

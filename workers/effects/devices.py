@@ -31,7 +31,6 @@ from workers.plan.qemu import (
     disk_node,
     disk_nodes,
     disk_serial,
-    disk_thread,
     nic_cable,
     nic_device,
     nic_device_id,
@@ -123,7 +122,6 @@ def _plug_disk(work: Work, disk: DiskSpec) -> None:
         try:
             _execute(
                 work,
-                ("object-add", disk_thread(disk)),
                 ("blockdev-add", file),
                 ("blockdev-add", image),
                 ("device_add", disk_device(disk)),
@@ -158,7 +156,6 @@ def _clear_disk(work: Work, disk: DiskSpec) -> None:
     name = disk_node(disk)
     _quietly(work, "blockdev-del", {"node-name": name})
     _quietly(work, "blockdev-del", {"node-name": f"{name}-file"})
-    _quietly(work, "object-del", {"id": f"{name}-thread"})
 
 
 def _plug_nic(work: Work, nic: NicSpec) -> None:
