@@ -15,7 +15,7 @@ import pytest
 
 from tests.guest.build import CLOUD, WITH_IPV6, Kernel, guest_disc
 from tests.lab import wishes
-from tests.lab.network import NAME, NAME_ADDRESS, OUTSIDE, OUTSIDE6
+from tests.lab.network import HOST_OUTSIDE, HOST_OUTSIDE6, NAME, NAME_ADDRESS, OUTSIDE, OUTSIDE6
 from tests.lab.obstacles import broken_program
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
@@ -37,6 +37,13 @@ QUIET = NetworkSpec(
     subnet=IPv4Network("192.168.58.0/24"),
     subnet6=IPv6Network("fd58::/64"),
     domain="quiet",
+)
+_AT_INPUT = "type filter hook input priority filter;"
+ROUTED = NetworkSpec(
+    id=UUID("9d1f2c9e-7a34-4c1d-9a55-0a1b2c3d4e62"),
+    subnet=IPv4Network("192.168.59.0/24"),
+    subnet6=IPv6Network("2001:db8:59::/64"),
+    routed6=True,
 )
 
 
@@ -163,6 +170,41 @@ def test_a_machine_in_an_isolated_network_reaches_its_neighbour_and_nobody_else(
         assert said[f"ping_{other}"] == "no", other
     assert "192.168.57." not in said["look_a:db.lab.internal"]
     assert NAME_ADDRESS not in said[f"look_a:{NAME}"]
+
+
+def test_routed_addresses_are_the_guests_own_outside_and_a_published_port_is_reached_by_both_families(
+    place: Standing,
+) -> None:
+    network, own = place.host.network, "2001:db8:59::a"
+    network.run_outside("ip", "-6", "route", "add", str(ROUTED.subnet6), "via", HOST_OUTSIDE6)
+    network.run_outside(
+        "nft", f"add table ip6 seen {{ chain heard {{ {_AT_INPUT} ip6 saddr {own} counter; }}; }}"
+    )
+    web = PublishedPort(protocol=Protocol.TCP, host_port=8080, guest_port=80)
+    card = _card(ROUTED, 10, "open").model_copy(update={"ports": (web,)})
+    machine = _guest(place, card, kernel=WITH_IPV6, again="yes", ping=OUTSIDE6, serve="80")
+    _says(place, machine, f"ping_{OUTSIDE6}", lambda words: words == "yes", seconds=120)
+    assert place.host.said(machine.machine_id)["address6"].startswith(f"{own}/")
+    assert "packets 0 " not in network.run_outside("nft", "list", "chain", "ip6", "seen", "heard")
+
+    def answers(run: Callable[..., str], address: str, port: str) -> bool:
+        ask = ("timeout", "5", "/bin/busybox", "nc", "-w", "3", address, port)
+        return run(*ask, check=False).strip() == "port 80"
+
+    # The guest listens anew after each answer: asked until it does.
+    for run, address, port in (
+        (network.run_outside, own, "80"),
+        (network.run_outside, HOST_OUTSIDE6, "8080"),
+        (network.run_outside, HOST_OUTSIDE, "8080"),
+        (network.inside, HOST_OUTSIDE6, "8080"),
+    ):
+        wait_for(f"{address} {port}", lambda r=run, a=address, p=port: answers(r, a, p), seconds=30)  # type: ignore[misc]
+
+    place.done(machine := wishes.later(machine, firewall=FirewallSpec(allow_in=False, allow_out=True)))
+    wait_for("what is published", lambda: answers(network.run_outside, HOST_OUTSIDE6, "8080"), seconds=30)
+    assert not answers(network.run_outside, own, "80")
+    _says(place, machine, f"ping_{OUTSIDE6}", lambda words: words == "yes")
+    place.delete(machine)
 
 
 def test_a_running_machines_name_changes_and_a_worker_killed_meanwhile_does_it_all_the_same(
