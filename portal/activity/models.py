@@ -28,6 +28,7 @@ class Kind(models.TextChoices):
     SAVE = "save", _("Hibernate")
     WAKE = "wake", _("Wake")
     RESET = "reset", _("Reset")
+    RENEW = "renew", _("Make anew")
     CHANGE = "change", _("Change")
     CANCEL = "cancel", _("Cancel")
     TAKE_SNAPSHOT = "take_snapshot", _("Take a snapshot")

@@ -15,7 +15,7 @@ from portal.audit.actions import Action
 from portal.audit.services import record
 from portal.classes.making import of_class
 from portal.classes.models import Class, Member
-from portal.machines import power, services
+from portal.machines import power, renewing, services
 from portal.machines.models import Machine
 from portal.machines.selectors import machines_for
 from portal.refusal import Refused
@@ -41,11 +41,12 @@ _ACTS: dict[Kind, tuple[Callable[..., Operation], str]] = {
     Kind.SHUT_DOWN: (services.machine_shut_down, "machines:shut-down"),
     Kind.FORCE_OFF: (services.machine_force_off, "machines:force-off"),
     Kind.RESET: (power.machine_reset, "machines:reset"),
+    Kind.RENEW: (renewing.machine_renew, "machines:renew"),
     Kind.DELETE: (_delete, "machines:delete"),
 }
 """The service, and the address whose level a person needs of each machine."""
 
-TOGETHER = (Kind.START, Kind.SHUT_DOWN, Kind.FORCE_OFF, Kind.RESET)
+TOGETHER = (Kind.START, Kind.SHUT_DOWN, Kind.FORCE_OFF, Kind.RESET, Kind.RENEW)
 """What needs nothing typed."""
 
 

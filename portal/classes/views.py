@@ -103,7 +103,7 @@ def class_detail(request: HttpRequest, class_id: UUID) -> HttpResponse:
 
 @require_POST
 def act_together(request: HttpRequest, class_id: UUID) -> HttpResponse:
-    """Start, shut down, cut off or reset all of them."""
+    """Start, shut down, cut off, reset or make anew all of them."""
     wish = request.POST.get("act", "")
 
     def act(row: Class) -> acts.Answer:

@@ -161,6 +161,13 @@ class Disk(models.Model):
     def __str__(self) -> str:
         return f"{self.machine} disk {self.position}"
 
+    @property
+    def began_as(self) -> str:
+        """The name of the template or image that it began as; empty where it began as neither."""
+        if self.base is not None:
+            return self.base.template.name
+        return self.image.name if self.image is not None else ""
+
 
 class Nic(models.Model):
     """A network card with its fixed MAC and its fixed address; two of one host never share either."""

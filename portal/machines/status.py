@@ -55,6 +55,7 @@ _WHILE_OPEN: dict[str, tuple[str, Words]] = {
     Kind.SAVE: ("saving", _("Hibernating")),
     Kind.WAKE: ("starting", _("Waking")),
     Kind.RESET: ("starting", _("Being reset")),
+    Kind.RENEW: ("creating", _("Being made anew")),
 }
 _STANDS_STILL: dict[str, Status] = {
     PauseReason.PERSON: Status(

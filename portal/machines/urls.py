@@ -51,6 +51,7 @@ urlpatterns = [
     path("<uuid:machine_id>/clone/", copies.machine_clone, name="clone"),
     path("<uuid:machine_id>/publish/", copies.machine_publish, name="publish"),
     path("<uuid:machine_id>/disks/<uuid:disk_id>/move/", copies.machine_move_disk, name="move-disk"),
+    path("<uuid:machine_id>/renew/", copies.machine_renew, name="renew"),
     path("<uuid:machine_id>/start/", power.machine_start, name="start"),
     path("<uuid:machine_id>/shut-down/", power.machine_shut_down, name="shut-down"),
     path("<uuid:machine_id>/restart/", power.machine_restart, name="restart"),

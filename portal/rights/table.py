@@ -170,6 +170,7 @@ RIGHTS: dict[str, Right] = {
     "machines:disk-grow": _machine(changes=MANAGE),
     "machines:disk-remove": _machine(changes=MANAGE),
     "machines:move-disk": _machine(changes=MANAGE),
+    "machines:renew": _machine(changes=MANAGE),
     "machines:card-add": _machine(changes=MANAGE),
     "machines:card-remove": _machine(changes=MANAGE),
     "machines:port-publish": _machine(changes=MANAGE),

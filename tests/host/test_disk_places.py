@@ -365,6 +365,46 @@ def forget(place: Standing, base_id: UUID) -> Progress:
     return place.ear.end_of(message.operation_id)
 
 
+@pytest.mark.parametrize("point", ["", "disk drafted", "make_disks done", "change_devices done"])
+def test_a_running_machine_made_anew_has_what_its_template_has_and_only_that(
+    place: Standing, point: str
+) -> None:
+    source = off(place, disk())
+    act = frozen(source)
+    place.done(wishes.later(source), act)
+    [base] = act.disks
+    made, other = disk(origin=BaseOrigin(base_id=base.base_id)), disk(slot=1)
+    machine = place.done(wishes.spec(power=Power.OFF, run=0, memory_mib=64, disks=(made, other), nics=()))
+    for each in (made, other):
+        write(file_of(place, machine, each), 8)
+    machine = place.done(wishes.later(machine, power=Power.RUNNING, run=1))
+
+    machine, new = with_disk(machine, made, id=uuid4())
+    wish = wishes.wish(machine := machine.model_copy(update={"run": 2, "stop_mode": StopMode.FORCE}))
+    if point:
+        place.host.kill()
+        place.host.set(OFFSHOOT_DIE_AT=point)
+        place.host.start()
+    place.ear.ask(place.host.name, wish)
+    if point:
+        place.host.wait_for_death()
+        place.host.set(OFFSHOOT_DIE_AT="")
+        place.host.start()
+    end = place.ear.end_of(wish.operation_id)
+    assert end.state is OperationState.DONE, end
+    if not point:
+        assert [step.step for step in end.steps] == [
+            Step.STOP, Step.MAKE_DISKS, Step.CHANGE_DEVICES, Step.LAUNCH,
+        ]  # fmt: skip
+    machine = place.done(wishes.later(machine, power=Power.OFF))
+    assert holds(file_of(place, machine, new), 7)
+    assert holds(file_of(place, machine, other), 8)
+    assert not file_of(place, machine, made).exists()
+    for each in (machine, wishes.later(source)):
+        place.delete(each)
+    assert forget(place, base.base_id).state is OperationState.DONE
+
+
 @pytest.mark.parametrize("point", ["base noted", "disk frozen", "disk goes on", "freeze_disks done"])
 def test_a_worker_killed_while_it_freezes_ends_with_one_base_a_disk(
     place: Standing, pools: dict[str, Path], point: str

@@ -13,7 +13,7 @@ from portal.audit.models import Entry
 from portal.classes.models import Class, Member
 from portal.classes.selectors import progress_of
 from portal.machines import services
-from portal.machines.models import Machine, Template
+from portal.machines.models import Disk, Machine, Template
 from portal.machines.reports import observed_take, progress_take
 from portal.networks.services import private_network
 from portal.notices.models import Notice
@@ -247,6 +247,26 @@ def test_what_one_machine_cannot_do_is_named_and_hinders_no_other(
     now = progress_of(made)
     assert (now.done, now.failed, now.refused, now.under_way) == (1, 1, 1, 0)
     assert "Choose one of the buttons" in act(boss, made, "delete")
+
+
+def test_a_class_is_made_anew_and_is_again_as_its_template(
+    template: Template, pupils: list[User], boss: User
+) -> None:
+    made = small(boss, template, pupils)
+    machines = [each.machine for each in made.members.select_related("machine__host") if each.machine]
+    for machine in machines:
+        done(machine, Observed.OFF if machine.owner == pupils[1] else Observed.RUNNING)
+    before = set(Disk.objects.filter(machine__in=machines).values_list("pk", flat=True))
+    assert "Asked of 3 machines" in act(boss, made, "renew")
+    disks = Disk.objects.filter(machine__in=machines).select_related("base__template")
+    assert {disk.base.template for disk in disks if disk.base} == {template}
+    assert len(disks) == 3
+    assert not before & {disk.pk for disk in disks}
+    made.refresh_from_db()
+    assert "Make anew" in signed_in(boss).get(f"/classes/{made.pk}/").content.decode()
+    for machine in machines:
+        done(machine, Observed.OFF if machine.owner == pupils[1] else Observed.RUNNING)
+    assert progress_of(made).done == 3
 
 
 def test_all_are_deleted_by_the_name_of_the_class_and_then_it_can_go(

@@ -10,7 +10,7 @@ import pytest
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
-from portal.machines import cloning, freezing, moving, reports, services
+from portal.machines import cloning, freezing, moving, renewing, reports, services
 from portal.machines.models import Base, Disk, Machine, Snapshot, Template
 from portal.machines.template_selectors import linked_clones_of, templates_listed
 from portal.networks.services import private_network
@@ -23,6 +23,7 @@ from workers.contract.errors import ErrorCode
 from workers.contract.host import HostUsage, PlaceFacts
 from workers.contract.jobs import ForgetBase
 from workers.contract.messages import ApplyMachine, DoJob, ErrorReport, Observed, OperationState, Progress
+from workers.contract.spec import Power, StopMode
 from workers.contract.version import from_wire
 
 DONE, FAILED, SUPERSEDED = OperationState.DONE, OperationState.FAILED, OperationState.SUPERSEDED
@@ -106,6 +107,55 @@ def test_a_linked_clone_waits_until_the_disks_are_frozen_and_stands_on_them(off:
     assert Base.objects.get(stands_on=asked.base_id)
     end(people.newest(off))
     assert {each.name for each in linked_clones_of(off, ann)} == {"twin", "third", "fourth"}
+
+
+def test_a_machine_made_anew_has_new_disks_of_its_template_and_starts_again_where_it_ran(
+    off: Machine, ann: User
+) -> None:
+    base = publish(off).bases.get()
+    added = Disk.objects.create(
+        machine=off, position=1, size_bytes=GIB, kind=DiskKind.GROWING, bus=off.disks.get().bus
+    )
+    before = off.disks.get(position=0)
+    page = signed_in(ann).get(f"/machines/{off.pk}/copies/").content.decode()
+    assert "Disk 1 becomes again what it began as: base." in page
+    assert "The other disks stay as they are." in page
+    signed_in(ann).post(f"/machines/{off.pk}/renew/")
+    asked = people.newest(off)
+    assert asked.kind == Kind.RENEW
+    spec = message(asked).spec
+    assert (spec.power, spec.run, spec.stop_mode) == (Power.OFF, off.run, StopMode.FORCE)
+    new, other = spec.disks
+    assert new.origin == BaseOrigin(base_id=base.pk)
+    assert (new.slot, new.size_bytes, other.id) == (0, before.size_bytes, added.pk)
+    assert new.id != before.pk
+    people.done(off, Observed.OFF)
+
+    services.machine_start(machine=off, by=ann)
+    people.done(off)
+    off.refresh_from_db()
+    again = message(renewing.machine_renew(machine=off, by=ann)).spec
+    assert (again.power, again.run) == (Power.RUNNING, off.run + 1)
+    assert again.disks[0].id != new.id
+
+
+def test_what_cannot_be_made_anew_is_refused_in_words(off: Machine, ann: User) -> None:
+    def refused() -> str:
+        before = set(off.disks.values_list("pk", flat=True))
+        with pytest.raises(Refused) as refusal:
+            renewing.machine_renew(machine=off, by=ann)
+        assert set(off.disks.values_list("pk", flat=True)) == before
+        return refusal.value.message
+
+    assert "None of its disks began as a template" in refused()
+    publish(off)
+    snapshot = Snapshot.objects.create(machine=off, name="kept", spec={})
+    assert "The machine has snapshots" in refused()
+    page = signed_in(ann).get(f"/machines/{off.pk}/copies/").content.decode()
+    assert "First delete its snapshots" in page
+    snapshot.delete()
+    services.machine_start(machine=off, by=ann)
+    assert "just starting" in refused()
 
 
 @pytest.mark.parametrize("state", [FAILED, SUPERSEDED])

@@ -17,7 +17,7 @@ from portal.accounts.models import User
 from portal.accounts.signed_in import user_of
 from portal.activity.models import Operation
 from portal.exports.selectors import exports_of
-from portal.machines import cloning, freezing, moving, room, selectors
+from portal.machines import cloning, freezing, moving, renewing, room, selectors
 from portal.machines.copy_forms import CloneForm, MoveDiskForm, PublishForm
 from portal.machines.models import Machine
 from portal.machines.template_selectors import linked_clones_of
@@ -95,15 +95,22 @@ def machine_move_disk(request: HttpRequest, machine_id: UUID, disk_id: UUID) -> 
     return act(request, machine_id, move, page="copies")
 
 
+@require_POST
+def machine_renew(request: HttpRequest, machine_id: UUID) -> HttpResponse:
+    """Let its disks be again what they began as."""
+    return act(request, machine_id, renewing.machine_renew, page="copies")
+
+
 def _page(
     request: HttpRequest, machine: Machine, *, why: Sequence[str] = (), **filled_in: forms.Form
 ) -> HttpResponse:
     wrong = bool(why) or any(form.errors for form in filled_in.values())
-    disks = list(machine.disks.select_related("base__template").order_by("position"))
+    disks = list(machine.disks.select_related("base__template", "image").order_by("position"))
     context = {
         "disks": disks,
         "bars": bars_of(account_of(machine), fields=NEW_MACHINE),
         "disk_bytes": sum(disk.size_bytes for disk in disks),
+        "renewable": [disk for disk in disks if renewing.can_be_renewed(disk)],
         "has_fixed": any(disk.kind == DiskKind.FIXED for disk in disks),
         "pools": room.usable_pools(machine.host),
         "clones": linked_clones_of(machine, user_of(request)),
