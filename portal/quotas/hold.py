@@ -99,6 +99,18 @@ def hold(machine: Machine, kind: Kind, by: User | None, before: Share | None, sp
     raise ToBeAskedFor(_words(account, by, used, before, after, over[0]), _AT.get(over[0].field))
 
 
+def hold_received(machine: Machine, by: User | None) -> None:
+    """Raises Refused where the home that the machine has in this transaction has no room for it in its quota."""
+    account, takes = account_of(machine), share_of(machine.pk)
+    if limits_of(account).are_none:
+        return
+    account.lock()
+    used = used_by(account)
+    over = over_in(used, limits_of(account), takes.amounts.more_than(Amounts()))
+    if over:
+        raise Refused(_words(account, by, used, Share(), takes, over[0]))
+
+
 def over_in(amounts: Amounts, limits: Limits, fields: Sequence[Field] = tuple(Field)) -> list[Over]:
     """The limits that these amounts pass."""
     pairs = ((each, amounts.of(each), limits.of(each)) for each in fields)

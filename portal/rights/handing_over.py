@@ -20,6 +20,7 @@ from portal.machines.models import Machine
 from portal.machines.selectors import machine_level
 from portal.machines.services import clean_name
 from portal.notices import services as notices
+from portal.quotas.hold import hold_received
 from portal.refusal import Refused
 from portal.rights.audience import audience_of
 from portal.rights.levels import Level
@@ -118,6 +119,7 @@ def _settle(row: Machine, *, owner: User, team: Team | None, name: str, by: User
     else:
         Machine.objects.filter(pk=row.pk).update(owner=owner, team=team)
     row.refresh_from_db()
+    hold_received(row, by)
     Backup.objects.filter(machine=row).update(owner=owner, team=team)
     has_it = audience_of(row.pk).everybody()
     tell(row.pk, had_it | has_it)

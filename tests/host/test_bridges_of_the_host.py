@@ -192,6 +192,24 @@ def test_a_bridge_with_which_the_broker_is_out_of_reach_is_taken_back(lone: Lab)
     assert bare(host, before)
 
 
+def test_a_bridge_that_reached_the_broker_at_first_and_then_no_more_is_taken_back(lone: Lab) -> None:
+    [host] = lone.hosts
+    before = layout(host, CARD)
+    job = DoJob(operation_id=uuid4(), job=MakeBridge(interface=CARD))
+    lone.ear.ask_job(host.name, job)
+    wait_for("the bridge is there", lambda: layout(host, BRIDGE) == before, seconds=20)
+    wait_for("the host is reached by it", lambda: lone.switch.reaches("198.51.100.11"), seconds=20)
+    host.network.inside(
+        "nft", "add table inet cut; add chain inet cut out { type filter hook output priority 0; }"
+    )
+    host.network.inside("nft", "add", "rule", "inet", "cut", "out", "oifname", BRIDGE, "drop")
+    end = lone.ear.end_of(job.operation_id, seconds=60)
+    host.network.inside("nft", "delete", "table", "inet", "cut")
+    assert end.error is not None
+    assert end.error.code is ErrorCode.BRIDGE_TAKEN_BACK, end
+    assert bare(host, before)
+
+
 @pytest.mark.parametrize("point", UPLINK_POINTS)
 def test_a_worker_killed_while_it_makes_a_bridge_leaves_the_card_as_it_was(lone: Lab, point: str) -> None:
     [host] = lone.hosts

@@ -27,7 +27,9 @@ from portal.quotas.services import (
 )
 from portal.quotas.usage import used_by, used_by_all
 from portal.refusal import Refused
-from portal.teams.models import Team
+from portal.rights import handing_over
+from portal.rights.models import Offer
+from portal.teams.models import Membership, Role, Team
 from tests.web.people import done, machine_of, newest, seen, signed_in, told
 from workers.contract.messages import Observed, OperationState
 from workers.contract.networks import Protocol
@@ -99,6 +101,32 @@ def test_a_machine_of_a_team_counts_for_the_team(running: Machine, ann: User) ->
     running.refresh_from_db()
     with pytest.raises(Refused, match="The quota of the team “web” is 1 processor"):
         resize(running, cpus=2)
+
+
+def test_a_machine_that_gets_another_home_counts_there_and_is_refused_where_that_has_no_room(
+    running: Machine, ann: User, ben: User
+) -> None:
+    team = Team.objects.create(name="web")
+    Membership.objects.create(team=team, user=ann, role=Role.MEMBER)
+    limit(ben, cpus=0)
+    offer = handing_over.offer_make(machine=running, to=ben, by=ann)
+    refused = signed_in(ben).post(f"/machines/offers/{offer.pk}/", {"name": "web", "answer": "take"})
+    assert refused.status_code == 422
+    assert "Your quota is 0 processors" in refused.content.decode()
+    assert Offer.objects.filter(pk=offer.pk).exists()  # it can be taken when there is room
+    quota_set(of=team, limits=Limits(machines=0))
+    with pytest.raises(Refused, match="The quota of the team “web” is 0 machines"):
+        handing_over.move_home(machine=running, team=team, by=ann)
+    running.refresh_from_db()
+    assert (running.owner, running.team) == (ann, None)
+
+    limit(ben, cpus=1)
+    quota_set(of=team, limits=Limits(machines=1))
+    handing_over.move_home(machine=running, team=team, by=ann)
+    assert (has(ann), used_by(Account(0, team.pk))) == (Amounts(), ONE)
+    limit(ann, running=0)
+    with pytest.raises(Refused, match="Your quota is 0 running machines"):  # nor back, past one's own
+        handing_over.move_home(machine=running, team=None, by=ann)
 
 
 @pytest.mark.parametrize(

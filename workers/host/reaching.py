@@ -16,6 +16,7 @@ from workers.host.layouts import Layout, gateways
 from workers.host.links import index_of
 
 _ANSWER_SECONDS = 2
+_BETWEEN_SECONDS = 0.5
 _DISCARD = 9  # the port that nobody has to listen on: asking for the neighbour is all that is wanted
 _ANSWERED = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # linux/neighbour.h: reachable, stale, delay, probe, permanent
 
@@ -36,15 +37,19 @@ def reached_now(broker_url: str, layout: Layout, port: str) -> Reached:
     )
 
 
-def reaches_again(broker_url: str, before: Reached, port: str, *, seconds: float) -> str:
-    """Wait until all of them answer again; what did not within that time, in words, empty where all did."""
+def still_reaches(broker_url: str, before: Reached, port: str, *, seconds: float) -> str:
+    """Which of them does not answer when that time is over, in words; empty where all do.
+
+    An answer in the first moment proves little: a neighbour's memory and a switch's table go on for a while.
+    """
     deadline = time.monotonic() + seconds
     while True:
+        is_last = time.monotonic() >= deadline
         lost = ["the broker"] if before.broker and not _broker_answers(broker_url) else []
         lost += [each for each in before.neighbours if not _neighbour_answers(each, port)]
-        if not lost or time.monotonic() > deadline:
+        if is_last:
             return ", ".join(lost)
-        time.sleep(0.1)
+        time.sleep(max(0.0, min(_BETWEEN_SECONDS, deadline - time.monotonic())))
 
 
 def _broker_answers(url: str) -> bool:

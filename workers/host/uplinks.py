@@ -25,7 +25,7 @@ from workers.host.files import read_json, tail, write_json
 from workers.host.interfaces import why_no_bridge
 from workers.host.layouts import Layout, lacks, read_layout
 from workers.host.locks import LockBusy, locked_within
-from workers.host.reaching import Reached, reached_now, reaches_again
+from workers.host.reaching import Reached, reached_now, still_reaches
 from workers.host.wrapping import unwrap, wrap
 from workers.killpoints import reached
 from workers.plan.names import StateFolder, bridge_around
@@ -227,9 +227,9 @@ def _confirm(config: HostConfig, change: dict[str, Any], before: Reached) -> Non
     """Keep the change if all that was reached is reached again. Raises TakenBack."""
     state, bridge, to = config.state, change["bridge"], change["to"]
     port = bridge if to == "bridge" else change["card"]
-    lost = reaches_again(config.broker_url, before, port, seconds=config.bridge_seconds)
+    lost = still_reaches(config.broker_url, before, port, seconds=config.bridge_seconds)
     if lost:
-        raise TakenBack(f"not reached within {config.bridge_seconds:g} s: {lost}")
+        raise TakenBack(f"not reached after {config.bridge_seconds:g} s: {lost}")
     with _lock(state):
         if not waits(state, bridge, change["id"]):
             raise TakenBack("it was not confirmed in time")
