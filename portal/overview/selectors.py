@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from portal.leases.models import Lease
 from portal.machines.models import Machine
+from portal.quotas.models import Grant, Raise
 from portal.requests.models import OPEN, Request
 from portal.requests.selectors import ListedRequest, listed
 from workers.contract.messages import Observed
@@ -89,6 +90,31 @@ def waiting() -> list[ListedRequest]:
     """The requests that wait longest. One query."""
     rows = Request.objects.filter(state__in=OPEN).select_related("asked_by", "decided_by", "machine", "team")
     return listed(rows.order_by("asked_at")[:MOST_REQUESTS])
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Something over a quota that counts to the end of a day only: whose, and for which machine (None: a raised quota)."""
+
+    day: date
+    whose: str
+    machine: Machine | None
+
+
+def raises_ending() -> list[Ending]:
+    """What was approved for a time and is over soon; the first first. Two queries."""
+    today = timezone.now().date()
+    soon = {"ends_on__gte": today, "ends_on__lte": today + ENDS_WITHIN}
+    raised = Raise.objects.filter(**soon).select_related("user").order_by("ends_on")[:MOST_ENDS]
+    granted = (
+        Grant.objects.filter(**soon).select_related("machine__owner", "machine__team").order_by("ends_on")
+    )
+    found = [Ending(each.ends_on, each.user.get_username(), None) for each in raised]
+    for each in granted[:MOST_ENDS]:
+        if each.ends_on is not None:
+            whose = each.machine.team or each.machine.owner
+            found.append(Ending(each.ends_on, str(whose), each.machine))
+    return sorted(found, key=lambda ending: ending.day)[:MOST_ENDS]
 
 
 def endings() -> list[Lease]:

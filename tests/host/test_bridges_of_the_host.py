@@ -73,7 +73,7 @@ def _lab(hosts: int) -> Iterator[Lab]:
             network.inside("ip", "-6", "route", "add", "default", "via", "2001:db8:7::ff", "metric", "80")
             host = LabHost(
                 f"rack-{number}", folder / f"h{number}", broker, network, OFFSHOOT_BROKER_URL=broker.tcp_url,
-                OFFSHOOT_BRIDGE_SECONDS="3", OFFSHOOT_NETWORK_CHECK_SECONDS="1",
+                OFFSHOOT_BRIDGE_SECONDS="2", OFFSHOOT_NETWORK_CHECK_SECONDS="1",
             )  # fmt: skip
             stack.enter_context(closing(host))
             host.start()
