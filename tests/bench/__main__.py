@@ -27,7 +27,7 @@ from tests.bench import (
 )
 from tests.bench.by_hand import shell_in
 from tests.bench.site import running_site
-from tests.bench.table import Row, drawn
+from tests.bench.table import NOT_MET, Row, drawn
 from tests.lab.network import HostNetwork
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -54,6 +54,8 @@ def main() -> None:
             )
             print(f"{os.cpu_count()} processors; load {before:.1f} before, {os.getloadavg()[0]:.1f} after.")
             print(drawn(rows))
+    if any(row.met == NOT_MET for row in rows):
+        raise SystemExit(1)
 
 
 def _measure(rows: list[Row], repeats: int) -> None:

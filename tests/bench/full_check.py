@@ -1,5 +1,7 @@
 """The check of all networks with 100 machines on the host: their bridges, taps, dnsmasqs, forwarding and rules.
 
+Each machine has the firewall that the portal gives a new one, and a published port where its network can.
+
 The machines' networks, taps and locks are real, and made by the product; nothing runs in them, since the check asks no qemu.
 `python -m tests.bench.full_check FOLDER REPEATS` is the part that runs in the host's namespace; it prints seconds.
 """
@@ -16,13 +18,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from uuid import UUID
 
+from portal.machines.firewall import for_new_machine
 from tests.bench.table import Row, p95_under
 from tests.lab.host import ROOT
 from tests.lab.network import HostNetwork
 from tests.lab.processes import end_processes_of
 from tests.lab.wishes import spec
 from workers.config import host_config
-from workers.contract.networks import NetworkKind, NetworkSpec, NicSpec
+from workers.contract.networks import NetworkKind, NetworkSpec, NicSpec, Protocol, PublishedPort
 from workers.contract.spec import MachineSpec
 from workers.host import networks, processes
 from workers.host.locks import try_lock
@@ -91,7 +94,13 @@ def _machine(number: int) -> MachineSpec:
         address6=IPv6Address(f"fd00:{which + 1}::{place:x}"),
         host_name=f"box-{number}",
     )
-    return spec(nics=(nic,))
+    ports = (
+        (PublishedPort(protocol=Protocol.TCP, host_port=20_000 + number, guest_port=22),)
+        if kind is NetworkKind.NAT
+        else ()
+    )
+    machine = spec(nics=(nic.model_copy(update={"ports": ports}),))
+    return machine.model_copy(update={"firewall": for_new_machine(machine.guest)})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
+NOT_MET = "NO"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -134,4 +136,4 @@ def _ms(seconds: float) -> str:
 
 
 def _met(yes: bool) -> str:
-    return "yes" if yes else "NO"
+    return "yes" if yes else NOT_MET

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from portal.machines.firewall import for_new_machine
 from tests.bench.table import Row, as_much
 from tests.guest.build import WITH_IPERF, fetch_package, guest_disc
 from tests.lab import wishes
@@ -23,6 +24,7 @@ from tests.lab.network import OUTSIDE
 from tests.lab.processes import end_processes_of
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
+from workers.contract.networks import Direction, FirewallRule, Protocol
 from workers.contract.spec import DiscSpec, MachineSpec
 from workers.host.processes import launched
 from workers.plan.names import MachineFolder
@@ -31,6 +33,7 @@ _LEAST = 0.95
 """Of what the same by hand carries: measuring itself varies by some per cent."""
 _WAYS = ("inside", "outside")
 _SECONDS = 180
+_IPERF = 5201
 
 
 def measure(rounds: int) -> list[Row]:
@@ -73,7 +76,14 @@ def measure(rounds: int) -> list[Row]:
 
 
 def _machine(number: int, disc: DiscSpec) -> MachineSpec:
-    return wishes.spec(number=number, disc=disc, disks=(), memory_mib=192)
+    """Behind the firewall that the portal gives a new one, and one port more: the one at which iperf3 listens."""
+    machine = wishes.spec(number=number, disc=disc, disks=(), memory_mib=192)
+    given = for_new_machine(machine.guest)
+    iperf = FirewallRule(
+        direction=Direction.IN, allow=True, protocol=Protocol.TCP, first_port=_IPERF, last_port=_IPERF
+    )
+    firewall = given.model_copy(update={"rules": (*given.rules, iperf)})
+    return machine.model_copy(update={"firewall": firewall})
 
 
 def _elsewhere(machine: MachineFolder, folder: Path, tap: str) -> list[str]:

@@ -400,8 +400,8 @@ def test_a_running_machine_made_anew_has_what_its_template_has_and_only_that(
     assert holds(file_of(place, machine, new), 7)
     assert holds(file_of(place, machine, other), 8)
     assert not file_of(place, machine, made).exists()
-    for each in (machine, wishes.later(source)):
-        place.delete(each)
+    for gone in (machine, wishes.later(source)):
+        place.delete(gone)
     assert forget(place, base.base_id).state is OperationState.DONE
 
 

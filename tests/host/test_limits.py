@@ -77,7 +77,7 @@ def test_a_guest_takes_no_more_than_it_may_and_what_it_may_is_changed_while_it_r
     machine = _limited(machine, mbit_in=6, mbit_out=4, mib_per_second=2)
     assert _steps(place, machine)[-2:] == [Step.LAUNCH, Step.CHANGE_LIMITS]
     host.heard(machine.machine_id, "ready", seconds=90)
-    assert _weight(machine) in (None, "300", "3072")
+    assert _weight(machine) in ({"300", "3072"} if cgroups.can_weigh() else {None})
     assert host.network.links() > {TAP, f"{TAP}-out"}
     _flows(place)
     _takes(place, machine, mbit_in=6, mbit_out=4, mib=2)

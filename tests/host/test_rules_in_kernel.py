@@ -222,10 +222,11 @@ def ping(kind: int, *, back: bool = False, six: bool = False) -> bytes:
     )
 
 
+@pytest.mark.parametrize("network", [NETWORK, SEGMENT], ids=["nat", "bridged"])
 @pytest.mark.parametrize("six", [False, True], ids=["ipv4", "ipv6"])
-def test_what_comes_in_is_what_a_rule_allows_and_answers(lab: Lab, six: bool) -> None:
+def test_what_comes_in_is_what_a_rule_allows_and_answers(lab: Lab, six: bool, network: NetworkSpec) -> None:
     request, reply = (128, 129) if six else (8, 0)
-    lab.rules(b=replace(B, firewall=wall(rule(Direction.IN, Protocol.TCP, port=22))))
+    lab.rules(b=replace(B, firewall=wall(rule(Direction.IN, Protocol.TCP, port=22))), network=network)
     assert lab.passes(segment(SYN, six=six))
     assert not lab.passes(segment(SYN, six=six, port=23))
     assert not lab.passes(datagram(1, 22, six=six))
