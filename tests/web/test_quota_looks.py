@@ -5,6 +5,7 @@ With OFFSHOOT_SCREENSHOTS=<folder> each page is kept there as a picture.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -13,8 +14,14 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from portal.accounts.models import User
+from portal.classes.lists import Wanted
+from portal.classes.making import class_make
+from portal.classes.models import Class
+from portal.figures import services as figures
 from portal.flavours.models import Flavour
 from portal.leases.services import lease_grant, schedule_set
+from portal.machines import services
+from portal.machines.models import Machine
 from portal.quotas.amounts import Limits
 from portal.quotas.services import quota_set
 from portal.requests.deciding import request_ask_back
@@ -25,18 +32,22 @@ from tests.browser.chromium import DESKTOP, PHONE, Witness, accessibility_faults
 from tests.web import people
 from tests.web.people import signed_in
 from tests.web.site import Site
+from tests.web.test_copies import publish
 from tests.web.test_network_looks import _keep, served, window
+from workers.contract.figures import SAMPLE_SECONDS, HostTotals, Samples
+from workers.contract.messages import Observed
 from workers.contract.spec import GIB
 
 __all__ = ["served"]
 
 
 @pytest.fixture
-def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
+def addresses(site: Site, ann: User, ben: User, boss: User) -> dict[str, dict[str, str]]:
     """Ann has two of three machines and has asked for more; the address of each page, by who looks."""
     people.host_heard("rack-1")
     machine = people.done(people.machine_of(ann, "web-server"))
-    people.done(people.machine_of(ann, "database"))
+    course = _class(people.done(people.machine_of(ann, "database")), ben, boss)
+    renewable = course.members.get().machine_id
     limits = Limits(
         machines=3, running=3, cpus=4, memory_mib=4096, disk_bytes=60 * GIB, snapshots=5, published_ports=4
     )
@@ -64,9 +75,29 @@ def addresses(site: Site, ann: User, ben: User) -> dict[str, dict[str, str]]:
             "requests-waiting": "/requests/", "request": f"/requests/{second.pk}/", "quotas": "/settings/quotas/",
             "quota": f"/settings/quotas/people/{ann.pk}/", "sizes": "/settings/sizes/",
             "size": "/settings/sizes/new/", "rules": "/settings/rules/",
+            "overview": "/overview/", "class": f"/classes/{course.pk}/", "renew": f"/machines/{renewable}/copies/",
             "end-dates": "/settings/leases/", "end-date-administrator": f"{own}/",
         },
     }  # fmt: skip
+
+
+def _class(machine: Machine, pupil: User, boss: User) -> Class:
+    """A class of one, from a template of this machine; and an hour of its host's figures."""
+    services.machine_force_off(machine=machine, by=machine.owner)
+    template = publish(people.done(machine, Observed.OFF), "course")
+    made = class_make(
+        name="Physics, first year", template=template, team=None, network=None, start=False, by=boss,
+        wanted=[Wanted(pupil, "ben-physics")],
+    )  # fmt: skip
+    now = int(time.time())
+    for ago in range(0, 3600, 300):
+        at = now - now % SAMPLE_SECONDS - 3600 + ago
+        totals = HostTotals(cpu_own_percent=20 + ago / 60, memory_bytes=2e10)
+        figures.samples_take(
+            Samples(host=machine.host.name, at=at, sequence=people.later(), totals=totals, machines=()),
+            now=at + 1,
+        )
+    return made
 
 
 @pytest.fixture
