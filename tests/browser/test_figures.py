@@ -86,6 +86,37 @@ def test_charts_are_drawn_go_on_by_themselves_and_say_their_figures_in_words(
     page.context.close()
 
 
+@pytest.mark.parametrize("place", ["figures/", ""], ids=["charts", "picture"])
+def test_a_page_that_nobody_looks_at_asks_for_no_figures_and_no_picture(
+    site: Site, machine: str, place: str
+) -> None:
+    page, _ = _signed_in(site.browser, site, DESKTOP)
+    page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => window.isHidden ?? false })")
+    page.clock.install()
+    asked: list[str] = []
+
+    def heard(frame: str | bytes) -> None:
+        if '"screens"' in str(frame):
+            asked.append(str(frame))
+
+    page.on("request", lambda request: asked.append(request.url) if "/figures/data/" in request.url else None)
+    page.on("websocket", lambda socket: socket.on("framesent", heard))
+    page.goto(f"{machine}{place}" if place else "/machines/")
+    wait_for("it asks", lambda: bool(page.evaluate("1")) and bool(asked), seconds=90)
+    page.evaluate("window.isHidden = true")
+    page.clock.run_for(1000)
+    asked.clear()
+    page.clock.run_for(5 * 60_000)
+    page.evaluate(
+        "fetch('/health/').then((answer) => answer.status)"
+    )  # whatever was asked before it was heard of
+    assert asked == []
+    page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+    page.clock.run_for(2 * 60_000)
+    wait_for("it asks again", lambda: bool(page.evaluate("1")) and bool(asked), seconds=30)
+    page.context.close()
+
+
 def _is_drawn(page: Page, chart: str) -> None:
     """Its line is there; that of a machine's first seconds is short, and grows."""
     canvas = page.locator(f"[data-chart={chart}] canvas")
