@@ -103,6 +103,8 @@ def test_a_page_that_nobody_looks_at_asks_for_no_figures_and_no_picture(
     page.on("websocket", lambda socket: socket.on("framesent", heard))
     page.goto(f"{machine}{place}" if place else "/machines/")
     wait_for("it asks", lambda: bool(page.evaluate("1")) and bool(asked), seconds=90)
+    if place:
+        expect(page.locator("#figures")).to_have_attribute("data-drawn", _ANY)  # the first answer is there
     page.evaluate("window.isHidden = true")
     page.clock.run_for(1000)
     asked.clear()
