@@ -201,7 +201,7 @@ def clear_forgotten() -> int:
 
 
 def settle_backup(operation: Operation, progress: Progress) -> None:
-    """A backup was taken, or was not: then nothing of it is left."""
+    """A backup was taken, or was not: then nothing of it is left. What a plan took is read through at once."""
     backups = Backup.objects.filter(pk__in=[operation.about], state=BackupState.TAKING)
     if progress.state is not OperationState.DONE or not isinstance(progress.facts, BackupFacts):
         backups.delete()
@@ -215,6 +215,7 @@ def settle_backup(operation: Operation, progress: Progress) -> None:
     backup = Backup.objects.filter(pk__in=[operation.about], is_planned=True).first()
     if backup is not None:
         _keep(backup)
+        backup_verify(backup=backup, by=None)
 
 
 def settle_verify(operation: Operation, progress: Progress) -> None:
@@ -231,6 +232,8 @@ def settle_verify(operation: Operation, progress: Progress) -> None:
             changes["state"] = BackupState.DAMAGED
     Backup.objects.filter(pk=row.pk).update(**changes)
     _tell_page(row)
+    if row.is_planned:
+        _keep(row)  # one that is verified stays until then
 
 
 def settle_delete(operation: Operation, progress: Progress) -> None:
@@ -317,7 +320,7 @@ def _keep(backup: Backup) -> None:
     for old in taken[plan.keep :]:
         try:
             backup_delete(backup=old, by=None)
-        except Refused as refusal:  # it is just being verified; the next one that is taken sees to it
+        except Refused as refusal:  # it is just being verified: again after that
             log.info("old backup stays for now", backup=str(old.pk), why=refusal.message)
 
 

@@ -7,6 +7,7 @@ from portal.activity.errors import words_for
 from portal.activity.models import Kind, Operation
 from portal.audit.actions import Action, Result
 from portal.audit.services import of_machine, operation_ended, record
+from portal.backups.models import Backup
 from portal.machines.models import Machine
 from portal.machines.people import people_of
 from portal.notices.services import tell
@@ -42,9 +43,14 @@ def operation_over(operation: Operation) -> None:
     operation_ended(operation)
     if operation.state != OperationState.FAILED:
         return
-    machine = operation.machine
+    machine, name = operation.machine, operation.machine_name
     kind = "backup_failed" if operation.kind == Kind.BACKUP else "operation_failed"
     people: list[User] = [operation.requested_by] if operation.requested_by else []
+    if operation.kind == Kind.VERIFY_BACKUP:  # a job of the host's: whose it is stands in the backup's row
+        backup = Backup.objects.filter(pk__in=[operation.about]).select_related("machine", "owner").first()
+        if backup is not None:
+            machine, name = backup.machine, backup.machine_name
+            people = [*people, backup.owner]
     if machine is not None and (kind == "backup_failed" or not people):
         people = [*people, machine.owner]
     if machine is not None and machine.team_id is not None:
@@ -55,7 +61,7 @@ def operation_over(operation: Operation) -> None:
         kind,
         link=f"/machines/{machine.pk}/" if machine else "",
         what=operation.get_kind_display(),
-        machine=operation.machine_name or host,
+        machine=name or host,
         why=words_for(operation.error_code).sentence,
     )
 

@@ -18,6 +18,7 @@ from portal.fleet.models import Host
 from portal.machines.models import Machine
 from portal.machines.reports import observed_take, progress_take
 from portal.machines.services import machine_delete, machine_shut_down, operation_cancel
+from portal.notices.models import Notice
 from portal.refusal import Refused
 from tests.web import people
 from tests.web.people import signed_in, told
@@ -154,10 +155,30 @@ def test_as_many_as_the_plan_says_are_kept_and_a_persons_own_stay(running: Machi
     own = _taken(running, ann)
     planned = [_taken(running, ann, planned=True) for _ in range(3)]
     deleting = Operation.objects.filter(kind="delete_backup")
+    assert not deleting.exists()  # the oldest is still being verified
+    for asked in Operation.objects.filter(kind="verify_backup"):
+        progress_take(_job_end(asked, OperationState.DONE))
     assert [operation.about for operation in deleting] == [planned[0].pk]
     assert Backup.objects.get(pk=planned[0].pk).state == BackupState.DELETING
     progress_take(_job_end(deleting.get(), OperationState.DONE))
     assert set(Backup.objects.values_list("pk", flat=True)) == {own.pk, planned[1].pk, planned[2].pk}
+
+
+def test_what_a_plan_took_is_verified_and_its_owner_is_told_where_it_is_damaged(
+    running: Machine, ann: User
+) -> None:
+    _plan(running, ann)
+    for code, state in ((None, BackupState.READY), (ErrorCode.BACKUP_DAMAGED, BackupState.DAMAGED)):
+        backup = _taken(running, ann, planned=True)
+        asked = Operation.objects.get(kind="verify_backup", about=backup.pk)
+        assert asked.requested_by is None
+        progress_take(_job_end(asked, OperationState.FAILED if code else OperationState.DONE, code))
+        backup.refresh_from_db()
+        assert (backup.state, backup.verified_at is not None) == (state, code is None)
+    said = Notice.objects.get(person=ann, kind="operation_failed").text
+    assert said.startswith("Verify a backup of “web” failed.")
+    own = _taken(running, ann)
+    assert not Operation.objects.filter(kind="verify_backup", about=own.pk).exists()
 
 
 def test_a_plan_can_be_switched_off_and_keeps_what_was_typed(running: Machine, ann: User) -> None:
