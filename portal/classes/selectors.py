@@ -19,6 +19,7 @@ from portal.machines.status import Status
 from portal.rights.levels import Level
 from portal.rights.scope import level_everywhere
 from portal.teams.models import Membership, Role, Team
+from portal.teams.selectors import teams_owned
 from workers.contract.messages import OperationState
 
 
@@ -67,7 +68,7 @@ def teams_owned_by(user: User) -> QuerySet[Team]:
     """The teams for which the person may make a class: all for an administrator."""
     if user.is_administrator:
         return Team.objects.order_by("name")
-    return Team.objects.filter(Q(memberships__user=user, memberships__role=Role.OWNER)).order_by("name")
+    return teams_owned(user)
 
 
 def classes_for(user: User) -> QuerySet[Class]:

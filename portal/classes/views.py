@@ -20,7 +20,9 @@ from portal.classes.lists import Wanted, WrongLines, lines_of, wanted_of, writte
 from portal.classes.making import class_make, is_approved
 from portal.classes.models import Class
 from portal.machines.cloning import hardware_of
+from portal.quotas.account import Account
 from portal.quotas.amounts import Amounts, Field, said
+from portal.quotas.bars import NEW_MACHINE, bars_of
 from portal.refusal import Refused
 from portal.rights.levels import Level
 
@@ -72,14 +74,17 @@ def class_new(request: HttpRequest) -> HttpResponse:
 def _preview(request: HttpRequest, form: NewClassForm, wanted: list[Wanted]) -> HttpResponse:
     data = form.cleaned_data
     hardware = hardware_of(data["template"])
-    each = Amounts(1, 1, hardware.cpus, hardware.memory_mib, sum(disk.size_bytes for disk in hardware.disks))
+    disk_bytes = sum(disk.size_bytes for disk in hardware.disks)
+    each = Amounts(1, int(data["start"]), hardware.cpus, hardware.memory_mib, disk_bytes)
+    together = Amounts(**{field: each.of(field) * len(wanted) for field in Field})
     counted = (Field.MACHINES, Field.CPUS, Field.MEMORY_MIB, Field.DISK_BYTES)
     context = {
         "data": data,
         "wanted": wanted,
         "people": written((one.person.username, one.machine) for one in wanted),
         "each": ", ".join(said(field, each.of(field)) for field in counted),
-        "all": ", ".join(said(field, each.of(field) * len(wanted)) for field in counted),
+        "all": ", ".join(said(field, together.of(field)) for field in counted),
+        "bars": bars_of(Account(0, data["team"].pk), together, NEW_MACHINE) if data["team"] else [],
         "is_approved": is_approved(user_of(request)),
     }
     return render(request, "classes/preview.html", context)

@@ -1,4 +1,4 @@
-"""The administrator's page of sizes. No rules here: parse, call a service, answer."""
+"""The pages of sizes; auditors read the list. No rules here: parse, call a service, answer."""
 
 from __future__ import annotations
 

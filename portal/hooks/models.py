@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import models
@@ -33,6 +34,11 @@ class Hook(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def host(self) -> str:
+        """What may be said of the address to everybody: many receivers know a sender by the rest of it."""
+        return urlsplit(self.address).hostname or ""
 
 
 class Delivery(models.Model):

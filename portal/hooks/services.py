@@ -152,7 +152,7 @@ def _note(hook: Hook, by: User, what: str) -> None:
         Action.HOOK_CHANGED,
         by=by,
         about=about,
-        details={"what": what, "host": urlsplit(hook.address).hostname or ""},
+        details={"what": what, "host": hook.host},
     )
 
 

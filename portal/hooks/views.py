@@ -1,4 +1,4 @@
-"""The pages of web hooks, for administrators. No rules here: parse, call a service, answer."""
+"""The pages of web hooks; auditors read them, secrets apart. No rules here: parse, call a service, answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The buttons of a machine's end date and schedule, and the administrator's page of their rules."""
+"""The buttons of a machine's end date and schedule, and the page of their rules."""
 
 from __future__ import annotations
 

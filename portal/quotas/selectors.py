@@ -1,4 +1,4 @@
-"""Reading quotas for the administrator's page."""
+"""Reading quotas for the pages of the settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ListedQuota:
         found = []
         for field in Field:
             limit, used = self.limits.of(field), self.used.of(field)
-            may = "∞" if limit is None else short(field, limit)
+            may = _may(field, limit)
             found.append((str(LABELS[field]), short(field, used), may, limit is not None and used > limit))
         return found
 
@@ -51,6 +51,15 @@ def raise_words(raised: Raise) -> str:
     """Which limits it raises, in words."""
     limits = limits_in(raised)
     return ", ".join(said(field, limit) for field in Field if (limit := limits.of(field)) is not None)
+
+
+def limits_said(limits: Limits) -> list[tuple[str, str]]:
+    """Label and limit of each, for who reads them only."""
+    return [(str(LABELS[field]), _may(field, limits.of(field))) for field in Field]
+
+
+def _may(field: Field, limit: int | None) -> str:
+    return "∞" if limit is None else short(field, limit)
 
 
 def _listed(subjects: object) -> list[ListedQuota]:

@@ -1,4 +1,4 @@
-"""The administrator's page of quotas. No rules here: parse, call a service or a selector, answer."""
+"""The pages of quotas; auditors read them. No rules here: parse, call a service or a selector, answer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from portal.accounts.models import User
 from portal.accounts.signed_in import user_of
 from portal.quotas import selectors, services
 from portal.quotas.account import Account
+from portal.quotas.amounts import Limits
 from portal.quotas.bars import bars_of
 from portal.quotas.forms import LimitsForm
 from portal.quotas.limits import base_limits, limits_of, raises_of
@@ -40,12 +41,13 @@ def quota_list(request: HttpRequest) -> HttpResponse:
 def quota_of_all(request: HttpRequest, whose: str) -> HttpResponse:
     """What counts for every person, or every team, without a quota of their own."""
     kind = Whose(whose)
-    form = LimitsForm(request.POST or None, limits=base_limits(kind))
+    limits = base_limits(kind)
+    form = LimitsForm(request.POST or None, limits=limits)
     if request.method == "POST" and form.is_valid():
         services.quota_set(of=kind, limits=form.limits(), by=user_of(request))
         return _set(request)
     name = _("Every person") if kind is Whose.EVERY_PERSON else _("Every team")
-    return _page(request, form, name)
+    return _page(request, form, name, limits)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -53,11 +55,12 @@ def quota_of_person(request: HttpRequest, user_id: int) -> HttpResponse:
     """One person's quota."""
     person = get_object_or_404(User, pk=user_id)
     account = Account(person.pk)
-    form = LimitsForm(request.POST or None, limits=limits_of(account, granted=False))
+    limits = limits_of(account, granted=False)
+    form = LimitsForm(request.POST or None, limits=limits)
     if request.method == "POST" and form.is_valid():
         services.quota_set(of=person, limits=form.limits(), by=user_of(request))
         return _set(request)
-    return _page(request, form, str(person), account, Quota.objects.filter(user=person).first())
+    return _page(request, form, str(person), limits, account, Quota.objects.filter(user=person).first())
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -65,11 +68,12 @@ def quota_of_team(request: HttpRequest, team_id: int) -> HttpResponse:
     """One team's quota."""
     team = get_object_or_404(Team, pk=team_id)
     account = Account(0, team.pk)
-    form = LimitsForm(request.POST or None, limits=limits_of(account, granted=False))
+    limits = limits_of(account, granted=False)
+    form = LimitsForm(request.POST or None, limits=limits)
     if request.method == "POST" and form.is_valid():
         services.quota_set(of=team, limits=form.limits(), by=user_of(request))
         return _set(request)
-    return _page(request, form, str(team), account, Quota.objects.filter(team=team).first())
+    return _page(request, form, str(team), limits, account, Quota.objects.filter(team=team).first())
 
 
 @require_POST
@@ -100,11 +104,13 @@ def _page(
     request: HttpRequest,
     form: LimitsForm,
     name: str,
+    limits: Limits,
     account: Account | None = None,
     own: Quota | None = None,
 ) -> HttpResponse:
     context: dict[str, Any] = {
-        "form": form, "name": name, "own": own, "tab": "quotas", "bars": bars_of(account) if account else [],
+        "form": form, "name": name, "own": own, "tab": "quotas", "limits": selectors.limits_said(limits),
+        "bars": bars_of(account) if account else [],
         "raises": [(each, raise_words(each)) for each in raises_of(account)] if account else [],
     }  # fmt: skip
     return render(request, "settings/quota.html", context, status=422 if form.errors else 200)

@@ -38,6 +38,7 @@ from portal.requests.wish import Wish
 from portal.requests.wishes import FromTemplate, LargerQuota, NewMachine
 from portal.rights.levels import Level
 from portal.teams.models import Team
+from portal.teams.selectors import teams_owned
 
 
 def carry_out(row: Request, given: Wish) -> None:
@@ -82,14 +83,21 @@ def backup_to_use(backup_id: UUID, by: User) -> Backup:
     return backup
 
 
+def may_ask_for(user: User, team: Team) -> bool:
+    """Whether a larger quota of the team is theirs to ask for. One query."""
+    return teams_owned(user).filter(pk=team.pk).exists()
+
+
 def _larger_quota(row: Request, given: LargerQuota) -> None:
-    account = Account(row.asked_by_id)
+    account = Account(row.asked_by_id, row.team_id)
     account.lock()
-    if row.lasts_until is not None:
+    if row.team is not None and not may_ask_for(row.asked_by, row.team):
+        raise Refused(_("The person does not own that team any more. Decline the request."))
+    if row.team is None and row.lasts_until is not None:
         quota_raise(user=row.asked_by, limits=given.limits, ends_on=row.lasts_until)
         return
     limits = limits_of(account, granted=False).raised_to(given.limits)
-    quota_set(of=row.asked_by, limits=limits)
+    quota_set(of=row.team or row.asked_by, limits=limits)
 
 
 def _change(given: OfMachine, by: User) -> Operation:

@@ -20,7 +20,7 @@ from portal.requests.models import OPEN, Happened, Request, State
 from portal.requests.rules import rules_now
 from portal.requests.time_line import go_on
 from portal.requests.wish import Less, Wish
-from portal.requests.wishes import LargerQuota, kept_in
+from portal.requests.wishes import LargerQuota, can_end, kept_in
 
 
 def request_approve(
@@ -97,7 +97,7 @@ def _shorter(request: Request, asked: Wish, until: date | None) -> date | None:
     """The last day, where it is an earlier one than was asked for."""
     if until is None or until == request.until:
         return None
-    if not asked.can_end:
+    if not can_end(request, asked):
         raise Refused(_("That has no end. Nothing was decided."))
     if request.until is not None and until > request.until:
         raise Refused(_("That is longer than was asked for. Nothing was decided."))

@@ -48,8 +48,10 @@ class AskForm(forms.Form):
 class LargerQuotaForm(AskForm):
     """The limits that are wanted instead of those of now; only what is limited is there."""
 
-    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: Limits, can_end: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not can_end:
+            del self.fields["until"]
         self.limited = [field for field in Field if limits.of(field) is not None]
         for field in self.limited:
             now = limits.of(field) or 0
@@ -80,7 +82,9 @@ class DecideForm(forms.Form):
         max_length=_LONGEST, required=False, widget=forms.Textarea, error_messages={"max_length": _TOO_LONG}
     )
 
-    def __init__(self, *args: Any, kept: Wish | None, until: date | None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, kept: Wish | None, until: date | None, can_end: bool, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.kept = kept
         if isinstance(kept, LargerQuota):
@@ -99,7 +103,7 @@ class DecideForm(forms.Form):
                 required=False, min_value=1, max_value=65536, label=_("Disk (GB)"),
                 initial=-(-less_of["disk_bytes"] // GIB),
             )  # fmt: skip
-        if kept is not None and kept.can_end:
+        if can_end:
             self.fields["until"] = forms.DateField(
                 required=False, label=_("Until when"), initial=until,
                 error_messages={"invalid": gettext_lazy("Give a day, or leave it empty.")},

@@ -1,4 +1,4 @@
-"""The administrator's page of the rules of asking."""
+"""The page of the rules of asking: administrators set them, auditors read them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ def rules(request: HttpRequest) -> HttpResponse:
         messages.success(request, _("The rules count from now on."))
         return redirect("rules")
     chosen = {str(each) for each in form["networks"].value() or []}
+    networks = [(each, str(each.pk) in chosen) for each in Network.objects.order_by("name")]
     context = {
         "form": form,
-        "networks": [(each, str(each.pk) in chosen) for each in Network.objects.order_by("name")],
+        "networks": networks,
+        "to_ask_for": [each.name for each, is_chosen in networks if is_chosen],
         "tab": "rules",
     }
     return render(request, "settings/rules.html", context, status=422 if form.errors else 200)

@@ -19,7 +19,7 @@ from portal.quotas.amounts import Amounts
 from portal.quotas.amounts import Field as Counted
 from portal.quotas.limits import limits_of
 from portal.refusal import Refused
-from portal.requests.carrying_out import backup_to_use, machine_to_change
+from portal.requests.carrying_out import backup_to_use, machine_to_change, may_ask_for
 from portal.requests.models import OPEN, Happened, Request, State
 from portal.requests.more import Clone, OfMachine, Restored
 from portal.requests.rules import rules_now
@@ -77,16 +77,25 @@ def more_ask(
     return _ask(by, wish, reason, until, team)
 
 
-def quota_ask(*, by: User, wanted: LargerQuota, reason: str, until: date | None = None) -> Request:
-    """Ask for a larger quota for oneself, for ever or for a time. Raises Refused where nothing of it is more than there is."""
-    now = limits_of(Account(by.pk), granted=False)
+def quota_ask(
+    *, by: User, wanted: LargerQuota, reason: str, until: date | None = None, team: Team | None = None
+) -> Request:
+    """Ask for a larger quota, for ever or for a time; for a team as its owner, and for ever.
+
+    Raises Refused where nothing of it is more than there is.
+    """
+    if team is not None and not may_ask_for(by, team):
+        raise Refused(_("Only an owner of the team asks for a larger quota for it."))
+    if team is not None and until is not None:
+        raise Refused(_("A team's quota is raised for ever. Leave the day empty."))
+    now = limits_of(Account(by.pk, team.pk if team else None), granted=False)
     more = {
         field: n for field, n in wanted.wanted.items() if (limit := now.of(field)) is not None and n > limit
     }
     if not more:
-        raise Refused(_("Nothing of that is more than your quota is now. Say how much you need."))
+        raise Refused(_("Nothing of that is more than the quota is now. Say how much you need."))
     kept = LargerQuota.model_validate({Counted(field).value: n for field, n in more.items()})
-    return _ask(by, kept, reason, until)
+    return _ask(by, kept, reason, until, team)
 
 
 def request_withdraw(*, request: Request, by: User) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -27,7 +27,9 @@ from portal.requests.models import Request, State, Wanted
 from portal.requests.more import Clone, OfMachine
 from portal.requests.rules import rules_now
 from portal.requests.wish import Wish
-from portal.requests.wishes import kept_in
+from portal.requests.wishes import can_end, kept_in
+from portal.teams.models import Team
+from portal.teams.selectors import teams_owned
 
 _ROWS_A_PAGE = 50
 _MOST_AT_ONCE = 100
@@ -65,23 +67,27 @@ def request_list(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def quota_ask(request: HttpRequest) -> HttpResponse:
-    """Ask for a larger quota."""
+    """Ask for a larger quota, for oneself or for a team that one owns."""
     user = user_of(request)
-    limits = limits_of(Account(user.pk), granted=False)
-    form = LargerQuotaForm(request.POST or None, limits=limits)
+    teams = list(teams_owned(user))
+    team = _chosen(request.GET.get("team", ""), teams)
+    account = Account(user.pk, team.pk if team else None)
+    limits = limits_of(account, granted=False)
+    form = LargerQuotaForm(request.POST or None, limits=limits, can_end=team is None)
     if request.method == "POST" and form.is_valid():
         try:
             row = services.quota_ask(
                 by=user,
                 wanted=form.wanted(),
                 reason=form.cleaned_data["reason"],
-                until=form.cleaned_data["until"],
+                until=form.cleaned_data.get("until"),
+                team=team,
             )
         except Refused as refusal:
             form.add_error(None, refusal.message)
         else:
             return redirect("requests:detail", request_id=row.pk)
-    context = {"form": form, "bars": bars_of(Account(user.pk))}
+    context = {"form": form, "bars": bars_of(account), "teams": teams, "team": team}
     return render(request, "requests/quota.html", context, status=422 if form.errors else 200)
 
 
@@ -115,7 +121,8 @@ def request_decide(request: HttpRequest, request_id: UUID) -> HttpResponse:
     """Approve, approve less, ask back, decline."""
     user = user_of(request)
     row = selectors.request_for(user, request_id)
-    form = DecideForm(request.POST, kept=_kept(row), until=row.until)
+    kept = _kept(row)
+    form = DecideForm(request.POST, kept=kept, until=row.until, can_end=_can_end(row, kept))
     if form.is_valid():
         try:
             _decide(row, user, form)
@@ -192,7 +199,8 @@ def _page(request: HttpRequest, user: User, row: Request, form: DecideForm | Non
         "standings": selectors.standings_of(row, kept) if kept else [],
         "why": selectors.why_asked(row, kept) if kept and row.is_open else [],
         "hosts": selectors.room_left(kept) if kept and user.is_approver and row.is_open else [],
-        "form": form or DecideForm(kept=kept, until=row.until),
+        "can_end": _can_end(row, kept),
+        "form": form or DecideForm(kept=kept, until=row.until, can_end=_can_end(row, kept)),
     }
     return render(request, "requests/detail.html", context, status=422 if form and form.errors else 200)
 
@@ -203,6 +211,20 @@ def _kept(row: Request) -> Wish | None:
         return kept_in(row)
     except Refused:
         return None
+
+
+def _can_end(row: Request, kept: Wish | None) -> bool:
+    return kept is not None and can_end(row, kept)
+
+
+def _chosen(raw: str, teams: list[Team]) -> Team | None:
+    """The team that the address names; None for the person alone. Raises Http404 for one that they do not own."""
+    if not raw:
+        return None
+    for each in teams:
+        if str(each.pk) == raw:
+            return each
+    raise Http404
 
 
 def _ids(raw: list[str]) -> list[UUID]:

@@ -184,6 +184,11 @@ def kept_in(row: Request, *, granted: bool = False) -> Wish:
         ) from exc
 
 
+def can_end(row: Request, kept: Wish) -> bool:
+    """Whether it can be had for a time only: what is larger for a time is a person's quota, never a team's."""
+    return kept.can_end and not (row.team_id is not None and isinstance(kept, LargerQuota))
+
+
 def wanted_in(wish: Wish) -> Wanted:
     """The kind of the wish."""
     return next(Wanted(wanted) for wanted, kind in KINDS.items() if type(wish) is kind)

@@ -50,6 +50,11 @@ def teams_with_machines_of(user: User) -> QuerySet[Team]:
     ).order_by("name")
 
 
+def teams_owned(user: User) -> QuerySet[Team]:
+    """The teams in which the person decides."""
+    return Team.objects.filter(memberships__user=user, memberships__role=Role.OWNER).order_by("name")
+
+
 def roles_of(user: User) -> dict[int, str]:
     """The person's role in each of their teams, in words. One query."""
     return {each.team_id: each.get_role_display() for each in Membership.objects.filter(user=user)}

@@ -13,6 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from portal.accounts.signed_in import user_of
 from portal.machines.selectors import machines_of_team
+from portal.quotas.account import Account
+from portal.quotas.bars import bars_of
 from portal.refusal import Refused
 from portal.rights.levels import Level
 from portal.rights.scope import level_of
@@ -51,7 +53,7 @@ def team_new(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def team_detail(request: HttpRequest, team_id: int) -> HttpResponse:
-    """Who is in it, and its machines."""
+    """Who is in it, its machines, and what they take of its quota."""
     return _page(request, selectors.team_for(user_of(request), team_id))
 
 
@@ -153,6 +155,7 @@ def _page(request: HttpRequest, team: Team, **filled_in: Any) -> HttpResponse:
         "machines": machines[:_MOST_MACHINES],
         "has_more_machines": len(machines) > _MOST_MACHINES,
         "most_machines": _MOST_MACHINES,
+        "bars": bars_of(Account(0, team.pk)),
         "roles": Role.choices,
         "owns": level >= Level.OWN,
         "is_in_it": team.memberships.filter(user=user).exists() and not user.only_reads,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from portal.accounts.models import User
+from portal.activity.models import Kind
 from portal.audit.models import Entry
 from portal.classes.models import Class, Member
 from portal.classes.selectors import progress_of
@@ -206,6 +208,56 @@ def test_an_owner_of_a_team_makes_a_class_of_its_members_within_its_quota(
     assert signed_in(ben).get("/classes/new/").status_code == 404
 
 
+def test_a_team_without_a_list_is_a_machine_for_each_who_may_have_one_there(
+    template: Template, team: Team, ann: User, pupils: list[User]
+) -> None:
+    for member, change in ((pupils[4], {"audits": True}), (pupils[5], {"is_active": False})):
+        Membership.objects.create(team=team, user=member, role=Role.MEMBER)
+        User.objects.filter(pk=member.pk).update(**change)
+    preview = ask(ann, template, team=str(team.pk)).content.decode()
+    assert "Make 4 machines" in preview
+    assert "pupil03" not in preview  # looks only
+    made = make(ann, template, team=str(team.pk))
+    expected = [(name, f"{name}-course") for name in ("ann", "pupil00", "pupil01", "pupil02")]
+    assert list(made.members.order_by("person_name").values_list("person_name", "machine_name")) == expected
+    machines = Machine.objects.filter(team=team).order_by("name")
+    assert list(machines.values_list("owner__username", "name")) == expected
+    assert machines_made() == 4
+
+
+def test_the_preview_shows_what_the_team_would_use_of_its_quota(
+    template: Template, team: Team, ann: User, boss: User, pupils: list[User]
+) -> None:
+    make(ann, template, team=str(team.pk), people="pupil00", name="before")
+    quota_set(of=team, limits=Limits(machines=6, running=8, memory_mib=4096, snapshots=9))
+    started = ask(ann, template, team=str(team.pk)).content.decode()
+    assert bars(started) == {
+        "machines": "1 of 6, afterwards 5", "running": "1 of 8, afterwards 5",
+        "memory_mib": "512 MB of 4 GB, afterwards 2.5 GB",
+    }  # fmt: skip
+    assert 'quota-bar is-over"' not in started
+    off = ask(ann, template, team=str(team.pk), start="").content.decode()
+    assert bars(off)["running"] == "1 of 8"
+    assert bars(off)["machines"] == "1 of 6, afterwards 5"
+    quota_set(of=team, limits=Limits(machines=4))
+    over = ask(boss, template, team=str(team.pk)).content.decode()
+    assert 'quota-bar is-over" data-field="machines"' in over
+    each_to_its_person = ask(boss, template, people="pupil00").content.decode()
+    assert bars(each_to_its_person) == {}
+    assert "counts for that person’s quota" in each_to_its_person
+
+
+def bars(page: str) -> dict[str, str]:
+    """What each bar of a page says."""
+    found = {}
+    for bar in page.split('<div class="quota-bar')[1:]:
+        field = re.search(r'data-field="(\w+)"', bar)
+        assert field is not None
+        words = re.sub(r"<span[^>]* hidden>.*?</strong></span>", "", bar.partition("</div>")[0])
+        found[field[1]] = re.sub("<[^>]*>", "", words.split("</span>", 1)[1])
+    return found
+
+
 @pytest.mark.parametrize("who", ["pupil03", "pupil04", "boss@example.org"])
 def test_who_is_not_in_the_team_or_only_looks_there_is_named_alike(
     template: Template, team: Team, ann: User, who: str
@@ -247,6 +299,28 @@ def test_what_one_machine_cannot_do_is_named_and_hinders_no_other(
     now = progress_of(made)
     assert (now.done, now.failed, now.refused, now.under_way) == (1, 1, 1, 0)
     assert "Choose one of the buttons" in act(boss, made, "delete")
+
+
+def test_all_are_started_and_all_are_forced_off_each_by_itself(
+    template: Template, pupils: list[User], boss: User
+) -> None:
+    made = make(boss, template, people="pupil00\npupil01\npupil02", start="")
+    for member in made.members.select_related("machine__host"):
+        assert member.machine is not None
+        done(member.machine, Observed.OFF)
+    for what, power, seen_then in (
+        (Kind.START, Power.RUNNING, Observed.RUNNING),
+        (Kind.FORCE_OFF, Power.OFF, Observed.OFF),
+    ):
+        assert "Asked of 3 machines" in act(boss, made, what)
+        assert progress_of(made).under_way == 3
+        for member in made.members.select_related("machine__host", "operation"):
+            assert member.machine is not None
+            assert member.operation == newest(member.machine)
+            assert (member.operation.kind, member.machine.power) == (what, power)
+            assert done(member.machine, seen_then).observed == seen_then
+        assert progress_of(made).done == 3
+        assert "3 of 3 done" in signed_in(boss).get(f"/classes/{made.pk}/").content.decode()
 
 
 def test_a_class_is_made_anew_and_is_again_as_its_template(

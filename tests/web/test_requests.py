@@ -31,7 +31,8 @@ from portal.requests.models import Request, State
 from portal.requests.rules import rules_set
 from portal.requests.tasks import expire_requests
 from portal.requests.wish import Less
-from portal.teams.models import Membership, Team
+from portal.requests.wishes import LargerQuota
+from portal.teams.models import Membership, Role, Team
 from tests.web import people
 from tests.web.people import decides, done, host_heard, image_named, machine_of, signed_in, silence, wish
 from workers.contract.messages import Observed
@@ -328,6 +329,61 @@ def test_a_larger_quota_is_asked_for_and_given(ann: User, approver: User) -> Non
     decides(approver, row, "approve_less", machines="3", cpus="20")
     assert row.state == State.APPROVED_LESS
     assert limits_of(Account(ann.pk)) == Limits(machines=3, running=1, cpus=20)
+
+
+def test_an_owner_asks_for_a_larger_quota_of_the_team_and_the_team_has_it(
+    ann: User, ben: User, approver: User
+) -> None:
+    team = Team.objects.create(name="web")
+    for person, role in ((ann, Role.OWNER), (ben, Role.MEMBER)):
+        Membership.objects.create(team=team, user=person, role=role)
+    quota_set(of=team, limits=Limits(machines=4, cpus=6))
+    address = f"/requests/quota/?team={team.pk}"
+    browser = signed_in(ann)
+    assert address in browser.get("/requests/quota/").content.decode()
+    assert address in browser.get(f"/teams/{team.pk}/").content.decode()
+    assert "0 of 4" in browser.get(address).content.decode()
+    fields = {"machines": "9", "cpus": "6", "reason": "a class"}
+    only_more_than_hers = fields | {"machines": "4"}
+    assert browser.post(address, only_more_than_hers).status_code == 422
+    assert browser.post(address, fields).status_code == 302
+    row = Request.objects.get()
+    assert (row.team, row.asked_by, row.wish["machines"], row.wish["cpus"]) == (team, ann, 9, None)
+    page = signed_in(approver).get(f"/requests/{row.pk}/").content.decode()
+    assert "What web has" in page
+    assert 'name="until"' not in page
+    assert "for the team “web”" in signed_in(approver).get("/requests/").content.decode()
+    tomorrow = (timezone.now().date() + timedelta(days=1)).isoformat()
+    decides(approver, row, "approve_less", machines="7", until=tomorrow)
+    assert row.state == State.APPROVED_LESS
+    assert limits_of(Account(0, team.pk)) == Limits(machines=7, cpus=6)
+    assert limits_of(Account(ann.pk)) == Limits(machines=1, running=1, cpus=2)
+    assert not Raise.objects.exists()
+
+
+def test_only_who_owns_the_team_asks_for_a_larger_quota_of_it(ann: User, ben: User, approver: User) -> None:
+    team = Team.objects.create(name="web")
+    mine = Membership.objects.create(team=team, user=ann, role=Role.OWNER)
+    Membership.objects.create(team=team, user=ben, role=Role.MEMBER)
+    quota_set(of=team, limits=Limits(machines=4))
+    address, fields = f"/requests/quota/?team={team.pk}", {"machines": "9", "reason": "a class"}
+    for chosen in (address, "/requests/quota/?team=x"):
+        assert signed_in(ben).post(chosen, fields).status_code == 404
+    assert address not in signed_in(ben).get(f"/teams/{team.pk}/").content.decode()
+    assert address not in signed_in(ben).get("/requests/quota/").content.decode()
+    wanted = LargerQuota(machines=9)
+    with pytest.raises(Refused, match="Only an owner of the team"):
+        services.quota_ask(by=ben, wanted=wanted, reason="a class", team=team)
+    until = timezone.now().date() + timedelta(days=9)
+    with pytest.raises(Refused, match="is raised for ever"):
+        services.quota_ask(by=ann, wanted=wanted, reason="a class", team=team, until=until)
+    row = services.quota_ask(by=ann, wanted=wanted, reason="a class", team=team)
+    with pytest.raises(Refused, match="That has no end"):
+        deciding.request_approve(request=row, by=approver, until=until)
+    mine.delete()
+    assert "does not own that team any more" in decides(approver, row, "approve")
+    assert row.state == State.WAITING
+    assert limits_of(Account(0, team.pk)) == Limits(machines=4)
 
 
 def test_a_larger_quota_for_a_time_falls_back_by_itself_and_the_machines_stay(

@@ -52,6 +52,7 @@ from portal.screens.services import screens_ask
 from portal.teams.models import Membership, Role, Team
 from tests.web.people import PASSWORD, done, host_heard, image_named, machine_of, nobody, signed_in, wish
 from tests.web.site import Browser, Screen, Site, code_of
+from workers.contract.spec import GIB
 from workers.contract.tokens import Purpose, issue
 
 TUS = {"Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Metadata": "filename YQ=="}
@@ -243,7 +244,7 @@ def everything() -> list[dict[str, Any]]:
     tables: tuple[type[models.Model], ...] = (
         Machine, Disk, Nic, Snapshot, Operation, Image, Upload, Backup, BackupPlan, Export, ConsoleTicket, User, Template,
         Network, Uplink, PublishedPort, Share, Offer, Team, Membership, Download, Invitation,
-        Request, Event, Rules, Quota, Grant, NetworkToAskFor, Flavour, Notice, Choice, Hook, Delivery,
+        Request, Event, Rules, Quota, Raise, Grant, NetworkToAskFor, Flavour, Notice, Choice, Hook, Delivery,
         Lease, Schedule, LeaseRules, Class, Member,
     )  # fmt: skip
     # The last sign-in of a person changes with every browser of the test.
@@ -435,6 +436,64 @@ def test_a_list_shows_a_persons_own_machines_and_all_to_an_administrator(
     assert link in signed_in(boss).get("/machines/").content.decode()
     for query in ("", "?q=web", "?q=192.168", "?q=ann", "?q=rack"):
         assert link not in signed_in(ben).get(f"/machines/{query}").content.decode()
+
+
+WHAT_IS_SET = {
+    "quotas:list": "Machines: 1 / 60",
+    "quotas:of-all": "<dt>Processors</dt><dd>100</dd>",
+    "quotas:of-person": "<dt>Machines</dt><dd>50</dd>",
+    "quotas:of-team": "<dt>Disk</dt><dd>7 GB</dd>",
+    "flavours:list": "<strong>Small</strong>",
+    "rules": "<dt>After how many days an undecided request expires</dt><dd>9</dd>",
+    "lease-rules": "<dt>How many days after its end a machine is deleted</dt><dd>4</dd>",
+    "hooks:list": "chat.example.org",
+    "hooks:detail": '<dd class="mono">chat.example.org</dd>',
+}
+"""The pages of the settings, and what is to be read there."""
+
+
+@pytest.fixture
+def what_is_set(addresses: dict[str, str], team: Team) -> Hook:
+    """The rules and limits of those pages, and the web hook, whose receiver knows a sender by the address."""
+    Rules.objects.create(pk=Rules.ONLY, days=9)
+    LeaseRules.objects.create(pk=LeaseRules.ONLY, grace_days=4)
+    quota_set(of=team, limits=Limits(disk_bytes=7 * GIB))
+    Hook.objects.update(address="https://chat.example.org/services/only-senders-know")
+    return Hook.objects.get()
+
+
+def test_an_auditor_reads_what_is_set_without_a_form_a_button_or_a_secret(
+    addresses: dict[str, str], what_is_set: Hook
+) -> None:
+    browser = signed_in(User.objects.create_user("otto", audits=True))
+    for name, words in WHAT_IS_SET.items():
+        page = browser.get(addresses[name]).content.decode()
+        content = page.split("<main", 1)[1].split("</main>")[0]
+        assert words in content, name
+        for element in ('method="post"', "<button", "<dialog", '<input class="form-check'):
+            assert element not in content, name
+        for secret in (what_is_set.secret, "only-senders-know"):
+            assert secret not in page, name
+        menu = page.split('class="account-menu-items"')[1].split("</details>")[0]
+        for entry in ("quotas:list", "hooks:list", "classes:list"):
+            assert f'href="{addresses[entry]}"' in menu
+        assert reverse("admin:index") not in menu
+
+
+def test_an_auditor_changes_nothing_of_what_is_set(addresses: dict[str, str], what_is_set: Hook) -> None:
+    browser = signed_in(User.objects.create_user("otto", audits=True))
+    before = everything()
+    typed = {
+        "machines": "1", "days": "3", "name": "other", "address": what_is_set.address, "way": "down", "cpus": "1",
+        "kinds": "machine_ended", "memory_gib": "1", "disk_gib": "1", "extend_days": "1", "extensions": "1",
+        "grace_days": "1", "first_reminder_days": "7", "last_reminder_days": "1", "idle_days": "1",
+    }  # fmt: skip
+    spaces = ("quotas:", "flavours:", "rules", "lease-rules", "hooks:")
+    changing = [name for name, right in RIGHTS.items() if name.startswith(spaces) and right.changes]
+    assert len(changing) > 12
+    for name in changing:
+        assert browser.post(addresses[name], typed).status_code == 403, name
+    assert everything() == before
 
 
 def test_a_disc_that_is_anothers_is_not_deleted(addresses: dict[str, str], ben: User) -> None:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from portal.accounts.models import User
+from portal.hooks.services import HookWish, hook_create
 from portal.rights import handing_over, sharing
 from portal.rights.levels import Level
 from portal.teams import services as teams
@@ -36,6 +37,7 @@ def addresses(site: Site, ann: User, ben: User, boss: User) -> dict[str, tuple[s
     sharing.share_set(machine=machine, to=team, level=Level.OPERATE, by=ann)
     handing_over.offer_make(machine=machine, to=carl, by=ann)
     offer = machine.offer
+    hook = hook_create(wish=HookWish("chat", "https://chat.example.org/x", ("machine_ended",)), by=boss)
     its = f"/machines/{machine.pk}/"
     return {
         "sharing": (OWNS, f"{its}sharing/"),
@@ -50,7 +52,14 @@ def addresses(site: Site, ann: User, ben: User, boss: User) -> dict[str, tuple[s
         "shared-list": (LOOKS, "/machines/"),
         "offered-list": (RECEIVES, "/machines/"),
         "offer": (RECEIVES, f"/machines/offers/{offer.pk}/"),
+        "larger-quota-of-a-team": (OWNS, f"/requests/quota/?team={team.pk}"),
         "machine-audited": (AUDITS, its),
+        "quotas-audited": (AUDITS, "/settings/quotas/"),
+        "quota-audited": (AUDITS, f"/settings/quotas/people/{ann.pk}/"),
+        "sizes-audited": (AUDITS, "/settings/sizes/"),
+        "rules-audited": (AUDITS, "/settings/rules/"),
+        "end-dates-audited": (AUDITS, "/settings/leases/"),
+        "hook-audited": (AUDITS, f"/hooks/{hook.pk}/"),
     }
 
 

@@ -8,6 +8,8 @@ from portal.accounts.models import User
 from portal.machines import cloning, services
 from portal.machines.models import Machine
 from portal.machines.selectors import machine_level, machines_for
+from portal.quotas.amounts import Limits
+from portal.quotas.services import quota_set
 from portal.refusal import Refused
 from portal.rights.levels import Level
 from portal.teams import services as teams
@@ -99,6 +101,26 @@ def test_the_wizard_asks_whose_it_shall_be_and_takes_no_team_that_one_only_looks
     assert (machine.owner, machine.team) == (ben, team)
     assert machine_level(ann, machine.pk) == Level.OWN
     assert f"/machines/{machine.pk}/" in signed_in(ann).get(f"/teams/{team.pk}/").content.decode()
+
+
+def test_whoever_sees_the_team_sees_what_it_uses_of_its_quota(
+    team: Team, ann: User, ben: User, boss: User, rack: object
+) -> None:
+    quota_set(of=ann, limits=Limits(machines=7))
+    quota_set(of=team, limits=Limits(machines=4, cpus=3))
+    machine_of(ann, "her own")
+    services.machine_create(owner=ann, requested_by=ann, wish=wish(cpus=2), team=team)
+    teams.member_add(team=team, user=ben, role=Role.VIEWER, by=ann)
+    otto = User.objects.create_user("otto", audits=True)
+    for person in (ann, ben, boss, otto):
+        page = signed_in(person).get(f"/teams/{team.pk}/").content.decode()
+        assert "What the team uses of its quota" in page
+        assert "<span>1 of 4<" in page, person
+        assert "<span>2 of 3<" in page, person
+        assert page.count("data-field=") == 2  # what nobody has limited is no bar
+        assert "of 7" not in page
+    quota_set(of=team, limits=Limits())
+    assert "of its quota" not in signed_in(ben).get(f"/teams/{team.pk}/").content.decode()
 
 
 def test_names_are_of_their_home(team: Team, ann: User, rack: object) -> None:
