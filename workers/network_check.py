@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from uuid import UUID
 
 import structlog
 
 from workers.config import HostConfig
 from workers.contract.errors import OffshootError
+from workers.contract.host import MOST_REPAIRS, Repair
 from workers.effects.devices import replug_card
 from workers.effects.work import Superseded, Work
 from workers.host import living, networks, processes, uplinks, wishes
@@ -29,6 +31,7 @@ class NetworkCheck:
         self._host = host
         self._stop = threading.Event()
         self._told: set[str] = set()
+        self._repairs: deque[Repair] = deque(maxlen=MOST_REPAIRS)
         self._thread = threading.Thread(target=self._run, name="network check", daemon=True)
 
     def start(self) -> None:
@@ -43,7 +46,7 @@ class NetworkCheck:
     def _run(self) -> None:
         while True:
             try:
-                check_networks(self._host)
+                self._note(check_networks(self._host))
                 self._told.clear()
             except OffshootError as exc:
                 if exc.detail not in self._told:  # said once, not every thirty seconds
@@ -53,6 +56,15 @@ class NetworkCheck:
                 log.exception("networks not checked")
             if self._stop.wait(self._host.config.network_check_seconds):
                 return
+
+    def _note(self, righted: tuple[str, ...]) -> None:
+        for what in righted:
+            self._repairs.appendleft(Repair(at=int(time.time()), what=what[:120]))
+
+    @property
+    def repairs(self) -> tuple[Repair, ...]:
+        """What was put right last, the newest first."""
+        return tuple(self._repairs)
 
 
 def make_uplinks_again(host: Host) -> None:

@@ -115,7 +115,11 @@ class HostService:
             gateway=self.config.gateway,
             facts=self._facts,
             usage=host_usage(self.config.state.root).model_copy(
-                update={"pools": pool_facts(self.config), "backup_places": place_facts(self.config)}
+                update={
+                    "pools": pool_facts(self.config),
+                    "backup_places": place_facts(self.config),
+                    "repairs": self._networks.repairs,
+                }
             ),
             machines=tuple(self._observe_machines()),
         )

@@ -25,6 +25,7 @@ class Host(models.Model):
     load = models.FloatField(default=0)
     pools = models.JSONField(default=list, help_text="folders for disks, as the host tells of them")
     backup_places = models.JSONField(default=list)
+    repairs = models.JSONField(default=list, help_text="what its check of the networks put right last")
     sequence = models.BigIntegerField(default=0)
     worker_started = models.DateTimeField(null=True)
     last_seen = models.DateTimeField(null=True)

@@ -40,6 +40,7 @@ def heartbeat_take(beat: Heartbeat) -> bool:
             load=beat.usage.load,
             pools=[pool.model_dump(mode="json") for pool in beat.usage.pools],
             backup_places=[place.model_dump(mode="json") for place in beat.usage.backup_places],
+            repairs=[repair.model_dump(mode="json") for repair in beat.usage.repairs],
             worker_started=datetime.fromtimestamp(beat.started, UTC),
             last_seen=now,
             shown_silent=False,

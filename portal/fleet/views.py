@@ -15,6 +15,7 @@ from portal.figures.selectors import Subject
 from portal.figures.views import shown
 from portal.fleet import selectors
 from portal.fleet.models import Host
+from portal.fleet.repairs import repairs_of
 from portal.fleet.words import kvm_sentence, trial_label
 from portal.networks import uplinks
 from portal.networks.forms import MakeBridgeForm
@@ -73,6 +74,7 @@ def _page(request: HttpRequest, host: Any, bridge_form: MakeBridgeForm | None = 
     machines = machines.order_by("name")
     names = networks_by_bridge(host)
     context = {
+        "repairs": repairs_of(host),
         "host": host,
         "facts": facts,
         "trial": trial_label(facts.kvm.answer) if facts and facts.kvm else "",

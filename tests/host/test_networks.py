@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
@@ -273,6 +274,13 @@ def _take_addresses(place: Standing) -> None:
     place.host.network.inside("ip", "addr", "flush", "dev", bridge_name(LAB.id))
 
 
+_REPAIRED: dict[Callable[[Standing], None], str] = {
+    _flush: "rules", _delete_bridge: "bridge", _kill_dnsmasq: "dnsmasq", _unplug_tap: "tap", _delete_tap: "card",
+    _stop_forwarding: "forwarding", _take_addresses: "bridge",
+}  # fmt: skip
+"""What the host tells of it, among other words."""
+
+
 @pytest.mark.parametrize(
     "damage",
     [_flush, _delete_bridge, _kill_dnsmasq, _unplug_tap, _delete_tap, _stop_forwarding, _take_addresses],
@@ -283,6 +291,7 @@ def test_the_next_check_has_everything_back(
     network, bridge, tap = place.host.network, bridge_name(LAB.id), tap_name(web.nics[0])
     _says(place, web, f"fetch_{OUTSIDE}", lambda words: words == "yes")
     served = len(place.dnsmasqs())
+    begun, word = int(time.time()), _REPAIRED[damage]
     damage(place)
 
     def is_right() -> bool:
@@ -304,6 +313,9 @@ def test_the_next_check_has_everything_back(
         raise AssertionError(f"{exc}; {place.host.words()[-3000:]}") from exc
     _says(place, web, f"fetch_{OUTSIDE}", lambda words: words == "yes")
     _says(place, web, "look_a:db", lambda words: "192.168.57.11" in words)
+    newest = place.ear.heartbeat(place.host.name).sequence
+    repairs = place.ear.heartbeat(place.host.name, since=newest).usage.repairs
+    assert any(repair.at >= begun and word in repair.what for repair in repairs), repairs
 
 
 def test_with_its_last_machine_a_network_is_gone_and_the_host_is_as_before() -> None:

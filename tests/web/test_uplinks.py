@@ -18,6 +18,7 @@ from portal.refusal import Refused
 from tests.web import people
 from tests.web.people import signed_in
 from workers.contract.errors import ErrorCode
+from workers.contract.host import Repair
 from workers.contract.jobs import MakeBridge, RemoveBridge
 from workers.contract.messages import (
     ApplyMachine,
@@ -253,3 +254,17 @@ def test_going_back_to_a_snapshot_with_a_card_in_a_bridged_network(
     bridged.nics.all().delete()
     with pytest.raises(Refused, match="not connected to the network “office” of then"):
         snapshots.snapshot_revert(machine=bridged, snapshot=snapshot, by=ann)
+
+
+def test_what_a_host_put_right_by_itself_is_read_by_its_administrator_with_names(
+    browser: Client, rack: Host, lan: Network
+) -> None:
+    assert "Nothing was amiss" in browser.get("/hosts/rack-1/").content.decode()
+    usage = people.heartbeat().usage
+    repairs = (Repair(at=1_795_000_000, what=f"bridge and dnsmasq of {lan.pk}"), Repair(at=1, what="<rules>"))
+    people.host_heard("rack-1", usage=usage.model_copy(update={"repairs": repairs}))
+    page = browser.get("/hosts/rack-1/").content.decode()
+    assert f"bridge and dnsmasq of “{lan.name}”" in page
+    assert "18 Nov" in page
+    assert "&lt;rules&gt;" in page
+    assert "Nothing was amiss" not in page

@@ -91,6 +91,16 @@ class HostFacts(Message):
     interfaces: tuple[InterfaceFacts, ...] = ()
 
 
+MOST_REPAIRS = 10
+
+
+class Repair(Message):
+    """Something of the networks that was not as it should be and was put right; `at` in seconds since the epoch."""
+
+    at: int = Field(ge=0)
+    what: str = Field(max_length=120)
+
+
 class HostUsage(Message):
     """What changes all the time, in MiB; free memory is MemAvailable of /proc/meminfo (kernel: proc.rst)."""
 
@@ -101,3 +111,8 @@ class HostUsage(Message):
     pools: tuple[PlaceFacts, ...] = Field(default=(), description="folders for disks beside the host's own")
     backup_places: tuple[PlaceFacts, ...] = ()
     load: float = Field(ge=0, description="the one-minute load average")
+    repairs: tuple[Repair, ...] = Field(
+        default=(),
+        max_length=MOST_REPAIRS,
+        description="the last ones since the worker was started, newest first",
+    )
