@@ -24,7 +24,7 @@ from workers.contract.acts import FreezeDisks, FrozenDisk
 from workers.contract.disks import MIB, BaseOrigin, CopyOrigin, DiskKind, DiskSpec
 from workers.contract.errors import ErrorCode
 from workers.contract.jobs import ForgetBase
-from workers.contract.messages import DoJob, OperationState, Progress, Step
+from workers.contract.messages import ApplyMachine, DoJob, OperationState, Progress, Step
 from workers.contract.spec import MachineSpec, Power, StopMode
 from workers.plan.names import disk_file_name
 
@@ -226,6 +226,49 @@ def test_converting_is_told_in_per_cent_and_can_be_cancelled(place: Standing, po
     assert [each for each in percents if 0 < each < 100]
     assert percents == sorted(percents)
     place.delete(again)
+
+
+def test_a_full_clone_is_told_in_per_cent_and_deleting_it_ends_the_copying(
+    place: Standing, pools: dict[str, Path]
+) -> None:
+    source_disk = disk(size_mib=1024)
+    source = off(place, source_disk)
+    write(file_of(place, source, source_disk), 9, offset=MIB, size=300 * MIB)
+    origin = CopyOrigin(machine_id=source.machine_id, disk_id=source_disk.id)
+
+    def cloned() -> ApplyMachine:
+        clone = wishes.spec(
+            power=Power.OFF, run=0, nics=(), disks=(disk(size_mib=1024, origin=origin, pool="fast"),)
+        )
+        return wishes.wish(clone)
+
+    wish = cloned()
+    place.ear.ask(place.host.name, wish)
+    [copier] = wait_for("it is being copied", lambda: _copiers(pools), pause=0.005)
+    os.kill(copier, signal.SIGSTOP)
+    place.delete(wish.spec)
+    assert place.ear.end_of(wish.operation_id).state is OperationState.SUPERSEDED
+    wait_for("the copier is gone", lambda: not _copiers(pools))
+    assert unfinished(place, pools) == []
+    assert not list((pools["fast"] / "offshoot").glob("*/*"))
+    assert not place.host.folder(wish.spec.machine_id).root.exists()
+    # Another one, to its end.
+    again = cloned()
+    place.ear.ask(place.host.name, again)
+    assert place.ear.end_of(again.operation_id, seconds=120).state is OperationState.DONE
+    percents = told_of(place, again, Step.MAKE_DISKS)
+    assert [each for each in percents if 0 < each < 100]
+    assert percents == sorted(percents)
+    [made] = again.spec.disks
+    assert holds(file_of(place, again.spec, made), 9, offset=MIB, size=300 * MIB)
+    place.delete(again.spec)
+    place.delete(source)
+
+
+def told_of(place: Standing, wish: ApplyMachine, step: Step) -> list[int]:
+    """The per cents that were reported of this step."""
+    reports = place.ear.progress(wish.operation_id)
+    return [each.percent for report in reports for each in report.steps if each.step is step]
 
 
 def test_a_worker_that_is_killed_takes_its_copier_with_it(place: Standing, pools: dict[str, Path]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -16,14 +18,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.lab import wishes
+from tests.lab import obstacles, wishes
+from tests.lab.content import write
 from tests.lab.host import FLEET_KEY
+from tests.lab.processes import processes_of
 from tests.lab.standing import Standing, standing_host
+from tests.lab.waiting import wait_for
 from workers.contract.acts import ExportMachine
-from workers.contract.disks import MIB, DiskKind, DiskSpec
+from workers.contract.disks import MIB, DiscSpec, DiskKind, DiskSpec, ImageOrigin
 from workers.contract.errors import ErrorCode
-from workers.contract.jobs import ExportFacts
-from workers.contract.messages import ApplyMachine, OperationState
+from workers.contract.jobs import CheckImage, ExportFacts, ImageFacts
+from workers.contract.messages import ApplyMachine, DoJob, OperationState, Step
 from workers.contract.spec import Firmware, MachineSpec, Power, StopMode
 from workers.contract.tokens import Purpose, subject_of
 
@@ -188,6 +193,67 @@ def test_one_disk_is_one_compressed_image_and_several_are_a_tar(
     with tarfile.open(shelf.file(export)) as tar:
         assert tar.getnames() == ["disk1.qcow2", "disk2.qcow2"]
     place.delete(machine)
+
+
+@pytest.mark.parametrize("kind", ["ova", "qcow2"])
+def test_what_was_exported_is_taken_as_a_disk_image_and_holds_the_same(
+    place: Standing, shelf: Shelf, kind: str
+) -> None:
+    shelf.breaks = False
+    machine = place.done(wishes.spec(number=24, power=Power.OFF, run=0, nics=(), disks=(_disk(0, 64),)))
+    file = place.host.disk_file(machine.machine_id, machine.disks[0])
+    _noise(file, 3)
+    write(file, 7, offset=40 * MIB)
+    export, machine, sent = _export(place, machine, kind)
+    content = shelf.file(export).read_bytes()
+    image = DiscSpec(image_id=uuid4(), size_bytes=sent.size_bytes, sha256=sent.sha256)
+    disk = _disk(0, 64).model_copy(update={"origin": ImageOrigin(image=image)})
+    with obstacles.library_that_sends(place.folder / "portal.sock", content):
+        job = DoJob(operation_id=uuid4(), job=CheckImage(image=image))
+        place.ear.ask_job(place.host.name, job)
+        end = place.ear.end_of(job.operation_id)
+        assert end.facts == ImageFacts(format=kind, virtual_bytes=64 * MIB), end
+        again = place.done(wishes.spec(power=Power.OFF, run=0, nics=(), disks=(disk,)))
+    made = place.host.disk_file(again.machine_id, disk)
+    subprocess.run(
+        ("qemu-img", "compare", "-q", "-f", "qcow2", "-F", "qcow2", str(file), str(made)), check=True
+    )
+    place.delete(again)
+    place.delete(machine)
+
+
+def test_an_export_is_told_in_per_cent_and_a_newer_wish_ends_it(place: Standing, shelf: Shelf) -> None:
+    shelf.breaks = False
+    machine = place.done(wishes.spec(number=25, power=Power.OFF, run=0, nics=(), disks=(_disk(0, 1024),)))
+    write(place.host.disk_file(machine.machine_id, machine.disks[0]), 9, size=300 * MIB)
+    folder = place.host.folder(machine.machine_id)
+    act = ExportMachine(export_id=uuid4(), format="ova")
+    wish = wishes.wish(wishes.later(machine), act)
+    place.ear.ask(place.host.name, wish)
+    [writer] = wait_for("it is being written", lambda: _writers(place), pause=0.005)
+    os.kill(writer, signal.SIGSTOP)
+    machine = place.done(wishes.later(wish.spec))
+    assert place.ear.end_of(wish.operation_id).state is OperationState.SUPERSEDED
+    wait_for("the writer is gone", lambda: not _writers(place))
+    assert not folder.export.exists()
+    assert not shelf.file(act.export_id).exists()
+    # Another one, to its end.
+    act = ExportMachine(export_id=uuid4(), format="ova")
+    wish = wishes.wish(wishes.later(machine), act)
+    place.ear.ask(place.host.name, wish)
+    assert place.ear.end_of(wish.operation_id, seconds=120).state is OperationState.DONE
+    reports = place.ear.progress(wish.operation_id)
+    percents = [
+        each.percent for report in reports for each in report.steps if each.step is Step.EXPORT_MACHINE
+    ]
+    assert [each for each in percents if 0 < each < 100]
+    assert percents == sorted(percents)
+    assert not folder.export.exists()
+    place.delete(wish.spec)
+
+
+def _writers(place: Standing) -> list[int]:
+    return processes_of(place.host.state.machines, "qemu-img\0convert")
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_left(place: Standing, shelf: Shelf) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,17 +18,22 @@ import pytest
 from tests.guest.build import guest_disc
 from tests.lab import wishes
 from tests.lab.content import holds, write
+from tests.lab.folder import filled
+from tests.lab.processes import QEMU, processes_of
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
 from workers.contract.acts import DeleteSnapshot, FreezeDisks, FrozenDisk, RevertToSnapshot, TakeSnapshot
 from workers.contract.errors import ErrorCode
 from workers.contract.jobs import SnapshotFacts
-from workers.contract.messages import Observed, OperationState, Progress, Step
+from workers.contract.messages import ApplyMachine, Observed, OperationState, Progress, Step
 from workers.contract.spec import MIB, DiskKind, DiskSpec, MachineSpec, Power, StopMode
 from workers.effects.work import Superseded
 from workers.host import moment
 from workers.host.locks import is_held
 from workers.host.monitor import MonitorLoop
+from workers.host.shelf import shelf_of
+from workers.host.wishes import newest_generation
+from workers.plan.names import MachineFolder
 
 SLOW = 120
 
@@ -43,6 +51,16 @@ def ledger(place: Standing) -> Iterator[Ledger]:
     ledger = Ledger(place, place.done(wishes.spec(disks=two_disks(), disc=disc), seconds=SLOW))
     yield ledger
     place.delete(ledger.machine)
+
+
+@pytest.fixture(scope="module")
+def tight() -> Iterator[Ledger]:
+    """Such a machine on a host with a small disk."""
+    with standing_host(disk_mib=1200) as place:
+        disc = place.host.put_disc(uuid4(), guest_disc("ledger"))
+        ledger = Ledger(place, place.done(wishes.spec(disks=two_disks(), disc=disc), seconds=SLOW))
+        yield ledger
+        place.delete(ledger.machine)
 
 
 def two_disks(kind: DiskKind = DiskKind.GROWING) -> tuple[DiskSpec, ...]:
@@ -89,6 +107,43 @@ class Ledger:
         end = self.place.apply(self.machine, act, seconds=SLOW)
         assert end.state is OperationState.DONE, (end, self.place.host.words()[-3000:])
         return end
+
+    @property
+    def folder(self) -> MachineFolder:
+        return self.place.host.folder(self.machine.machine_id)
+
+    @property
+    def qemu(self) -> int:
+        [qemu] = processes_of(self.folder.root, QEMU)
+        return qemu
+
+    @property
+    def worker(self) -> int:
+        assert self.place.host._process is not None
+        return self.place.host._process.pid
+
+    def wished(self) -> int:
+        """The generation of the newest wish that its host has accepted."""
+        return newest_generation(self.place.host.state, self.machine.machine_id)
+
+    @contextmanager
+    def stopped_while_memory_is_kept(
+        self, wish: ApplyMachine, process: int, *, written: int = 0
+    ) -> Iterator[None]:
+        """A snapshot is asked for; from so many bytes of its memory on the process stands still while the inside is done."""
+        assert isinstance(wish.act, TakeSnapshot)
+        memory = shelf_of(self.folder, wish.act.snapshot_id).memory_file
+        self.place.ear.ask(self.place.host.name, wish)
+        wait_for(
+            "its memory is being kept",
+            lambda: memory.exists() and memory.stat().st_size >= written,
+            pause=0.001,
+        )
+        os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process, signal.SIGCONT)
 
     def _said(self, key: str) -> list[str]:
         path = self.place.host.folder(self.machine.machine_id).console_log
@@ -184,6 +239,69 @@ def test_a_snapshot_that_is_ended_early_leaves_nothing_and_the_guest_counts_on(
         monitors.loop.close()
     ledger.counted_on()
     assert kept_in(place, ledger.machine) == kept
+
+
+def test_a_newer_wish_in_the_middle_of_a_snapshot_ends_it_and_nothing_of_it_is_left(
+    place: Standing, ledger: Ledger
+) -> None:
+    ledger.counted_on()
+    was = lying_there(ledger)
+    ledger.machine = wishes.later(ledger.machine)
+    wish = wishes.wish(ledger.machine, TakeSnapshot(snapshot_id=uuid4(), memory=True))
+    with ledger.stopped_while_memory_is_kept(wish, ledger.qemu):
+        ledger.machine = wishes.later(ledger.machine)
+        newer = wishes.wish(ledger.machine)
+        place.ear.ask(place.host.name, newer)
+        wait_for("the newer wish is known", lambda: ledger.wished() == ledger.machine.generation)
+    assert place.ear.end_of(wish.operation_id).state is OperationState.SUPERSEDED
+    assert place.ear.end_of(newer.operation_id).state is OperationState.DONE
+    assert_it_runs_on_with_what_was_there(ledger, was)
+
+
+def test_a_snapshot_that_would_fill_the_disk_is_given_up_and_leaves_nothing_of_it(tight: Ledger) -> None:
+    tight.counted_on()
+    was = lying_there(tight)
+    tight.machine = wishes.later(tight.machine)
+    with filled(tight.place.host.state.root, leave_mib=moment.KEPT_FREE_MIB - 8):
+        end = tight.place.apply(tight.machine, TakeSnapshot(snapshot_id=uuid4(), memory=True))
+    assert end.error is not None
+    assert (end.state, end.error.code) == (OperationState.FAILED, ErrorCode.SNAPSHOT_FAILED)
+    assert "left free" in end.error.detail
+    assert_it_runs_on_with_what_was_there(tight, was)
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_snapshot_leaves_nothing_of_it(tight: Ledger) -> None:
+    tight.counted_on()
+    was = lying_there(tight)
+    tight.machine = wishes.later(tight.machine)
+    wish = wishes.wish(tight.machine, TakeSnapshot(snapshot_id=uuid4(), memory=True))
+    # Most often qemu has written its memory by then, and it is the disks of that instant for which there is no room.
+    with ExitStack() as full:
+        with tight.stopped_while_memory_is_kept(wish, tight.worker, written=1):
+            full.enter_context(filled(tight.place.host.state.root))
+        end = tight.place.ear.end_of(wish.operation_id)
+    assert end.error is not None
+    assert end.state is OperationState.FAILED
+    assert end.error.code in (ErrorCode.SNAPSHOT_FAILED, ErrorCode.DISK_FULL)
+    assert_it_runs_on_with_what_was_there(tight, was)
+
+
+def lying_there(ledger: Ledger) -> list[set[str]]:
+    """The snapshots in each of its disks, and those beside them."""
+    beside = {path.name for path in ledger.folder.snapshots.glob("*")}
+    return [*kept_in(ledger.place, ledger.machine), beside]
+
+
+def assert_it_runs_on_with_what_was_there(ledger: Ledger, was: list[set[str]]) -> None:
+    """Its guest counts on, nothing of the snapshot is left, and the next one is whole."""
+    boots = len(ledger.boots())
+    ledger.counted_on()
+    assert is_running(ledger.place, ledger.machine)
+    assert lying_there(ledger) == was
+    assert not ledger.folder.snapshot_journal.exists()
+    snapshot, _, _ = ledger.take(memory=True)
+    assert lying_there(ledger) == [each | {str(snapshot)} for each in was]
+    assert len(ledger.boots()) == boots
 
 
 def test_off_the_middle_of_three_goes_and_the_others_hold_what_they_held(place: Standing) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -21,6 +24,36 @@ def small_disk(folder: Path, *, mib: int) -> Iterator[None]:
         yield
     finally:
         subprocess.run(("umount", str(folder)), check=True, timeout=30)
+
+
+@contextmanager
+def filled(folder: Path, *, leave_mib: int = 0) -> Iterator[None]:
+    """Nothing is left but so many MiB on the small disk that the folder is on, whoever else writes there meanwhile."""
+    filler = folder / "filler"
+    try:
+        with filler.open("wb") as file:
+            size, step = 0, 64 * 1024 * 1024
+            while step >= 4096:
+                room = os.statvfs(folder)
+                if room.f_bavail * room.f_frsize - leave_mib * 1024 * 1024 >= step and _grows(
+                    file, size, step
+                ):
+                    size += step
+                else:
+                    step //= 2
+        yield
+    finally:
+        filler.unlink()
+
+
+def _grows(file: BinaryIO, size: int, step: int) -> bool:
+    try:
+        os.posix_fallocate(file.fileno(), size, step)
+    except OSError as exc:
+        if exc.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
 
 
 @contextmanager

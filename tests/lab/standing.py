@@ -10,7 +10,7 @@ from uuid import UUID
 
 from tests.lab import wishes
 from tests.lab.broker import Broker, PortalsEar
-from tests.lab.folder import short_folder
+from tests.lab.folder import short_folder, small_disk
 from tests.lab.host import LabHost
 from tests.lab.network import HostNetwork
 from tests.lab.processes import DNSMASQ, processes_of
@@ -85,11 +85,16 @@ class Standing:
 
 @contextmanager
 def standing_host(
-    *, internet: bool = False, control_groups: bool = False, **environ: str
+    *, internet: bool = False, control_groups: bool = False, disk_mib: int = 0, **environ: str
 ) -> Iterator[Standing]:
-    """A running worker in a namespace of its own, with `environ` beside its usual settings."""
+    """A running worker in a namespace of its own, with `environ` beside its usual settings.
+
+    With `disk_mib` its state lies on a disk of its own, of that size.
+    """
     with ExitStack() as stack:
         folder = stack.enter_context(short_folder())
+        if disk_mib:
+            stack.enter_context(small_disk(folder / "host", mib=disk_mib))
         broker = stack.enter_context(closing(Broker(folder / "redis")))
         ear = stack.enter_context(closing(PortalsEar(broker)))
         network = HostNetwork(folder, internet=internet, control_groups=control_groups)

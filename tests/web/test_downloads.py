@@ -244,6 +244,8 @@ def test_only_an_administrator_downloads_and_nothing_twice(wanted: Download, ann
     page = signed_in(boss).get("/discs/").content.decode()
     assert "Download a well-known system" in page
     assert f"/discs/catalogue/{wanted.pk}/pause/" in page
+    question = f'data-confirm="Cancel the download of “{ENTRY.name}”? What has come of it is thrown away."'
+    assert f'action="/discs/catalogue/{wanted.pk}/cancel/" {question}' in page
     assert signed_in(boss).post(f"/discs/catalogue/{wanted.pk}/pause/").status_code == 302
     assert now(wanted).state == DownloadState.PAUSED
     assert signed_in(boss).post(f"/discs/catalogue/{wanted.pk}/explode/").status_code == 404

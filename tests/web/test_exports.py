@@ -74,7 +74,9 @@ def test_a_file_arrives_whole_over_an_interrupted_way(
     assert progress_take(told(asked, facts=facts))
 
     client = signed_in(ann)
-    assert digest in client.get(f"/machines/{off.pk}/copies/").content.decode()
+    page = client.get(f"/machines/{off.pk}/copies/").content.decode()
+    assert digest in page
+    assert 'data-confirm="Remove “web.ova”? There is no undo.' in page
     cookies = {name: morsel.value for name, morsel in client.cookies.items()}
     address = f"{site.origin}/machines/{off.pk}/exports/{export.pk}/"
     part = httpx.get(address, cookies=cookies, headers={"Range": "bytes=100-199"})

@@ -241,6 +241,18 @@ def test_a_name_that_is_taken_is_refused_at_its_field(running: Machine, ann: Use
     assert refusal.value.field == "name"
 
 
+def test_that_snapshots_hold_the_disks_as_they_are_is_said_before_anybody_asks(
+    running: Machine, ann: User
+) -> None:
+    words = "delete them before a disk is added, made larger or removed"
+    browser, address = signed_in(ann), f"/machines/{running.pk}/hardware/"
+    assert words not in browser.get(address).content.decode()
+    snapshot = Snapshot.objects.create(machine=running, name="before", spec={})
+    assert words in browser.get(address).content.decode()
+    snapshot.delete()
+    assert words not in browser.get(address).content.decode()
+
+
 def test_what_waits_for_the_next_start_stands_on_every_page_with_a_button(
     running: Machine, ann: User
 ) -> None:

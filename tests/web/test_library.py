@@ -94,7 +94,9 @@ def test_the_page_shows_every_disc_to_everybody_who_is_signed_in(
     assert "&lt;B&gt;LABEL" in page
     assert f"/discs/{image.pk}/delete/" not in page
     assert 'data-live="library"' in page
-    assert f"/discs/{image.pk}/delete/" in signed_in(ann).get("/discs/").content.decode()
+    hers = signed_in(ann).get("/discs/").content.decode()
+    question = 'data-confirm="Delete ‘netinst’ from the library? There is no undo."'
+    assert f'action="/discs/{image.pk}/delete/" {question}' in hers
     assert Client().get("/discs/").status_code == 302
 
 

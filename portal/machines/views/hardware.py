@@ -178,6 +178,7 @@ def hardware_page(request: HttpRequest, machine: Machine, **filled_in: Any) -> H
         "lacks": host_lacks(machine),
         "firmware": firmware_card(machine),
         "disks": disks,
+        "has_snapshots": machine.snapshots.exists(),
         "bars": bars_of(account_of(machine), fields=(Field.CPUS, Field.MEMORY_MIB, Field.DISK_BYTES)),
         "pools": room.usable_pools(machine.host),
         "networks": networks_offered(),
