@@ -25,7 +25,7 @@ from workers.contract.networks import (
     Protocol,
     PublishedPort,
 )
-from workers.host import firewall
+from workers.host import firewall, translated
 from workers.host.rules_in_force import RulesInForce
 from workers.plan.names import bridge_mac, bridge_name
 from workers.plan.network import PluggedNic, WiredNetwork
@@ -493,6 +493,25 @@ def test_one_more_card_asks_nft_nothing_about_the_host(lab: Lab, monkeypatch: py
     monkeypatch.undo()
     firewall._verified.clear()
     assert lab.is_in_force(a=guarded)
+
+
+def test_a_host_that_gives_no_namespace_of_its_own_has_its_rules_all_the_same(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.rules()
+
+    def refused() -> None:
+        raise PermissionError("unshare")
+
+    monkeypatch.setattr(translated, "_leave", refused)
+    translated._namespace.cache_clear()
+    try:
+        guarded = replace(A, firewall=wall())
+        lab.rules(a=guarded)
+        firewall._verified.clear()
+        assert lab.is_in_force(a=guarded)
+    finally:
+        translated._namespace.cache_clear()
 
 
 def test_what_does_not_fit_what_the_kernel_holds_is_put_right_as_a_whole(lab: Lab) -> None:

@@ -10,7 +10,7 @@ import functools
 import shlex
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -147,7 +147,7 @@ def _put(differs: Mapping[str, tuple[Part, Part]]) -> bool:
     try:
         made = translated({name: new for name, (_, new) in differs.items() if new != Part()})
         put(change_of(differs), made)
-    except (NetlinkError, OffshootError, KeyError, OSError) as exc:
+    except (NetlinkError, OffshootError, KeyError, OSError, BrokenExecutor) as exc:
         log.warning("rules not changed in part", detail=str(exc))
         return False
     return True
