@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workers.contract.errors import OffshootError
+from workers.contract.messages import ASK_SECONDS
 from workers.plan.names import StateFolder
 
 _LONGEST_STATE_PATH = (
@@ -44,6 +45,8 @@ class HostConfig:
     """How often all networks are looked at and put right, and the host's cards are looked at."""
     bridge_seconds: float = 10.0
     """How long the broker may take to be reached again after a bridge was made around a card."""
+    ask_seconds: float = ASK_SECONDS
+    """How long a guest has to shut down. Only tests make it shorter: the portal counts down what the contract says."""
 
 
 def host_config(environ: Mapping[str, str] = os.environ) -> HostConfig:
@@ -84,6 +87,7 @@ def host_config(environ: Mapping[str, str] = os.environ) -> HostConfig:
         backup_places=_places("OFFSHOOT_BACKUP_PLACES", environ),
         network_check_seconds=_seconds("OFFSHOOT_NETWORK_CHECK_SECONDS", environ, 30.0),
         bridge_seconds=_seconds("OFFSHOOT_BRIDGE_SECONDS", environ, 10.0),
+        ask_seconds=_seconds("OFFSHOOT_ASK_SECONDS", environ, ASK_SECONDS),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,7 @@ from tests.lab import wishes
 from tests.lab.broker import PortalsEar
 from tests.lab.host import LabHost
 from tests.lab.waiting import wait_for
-from workers.contract.messages import EndReason, Observed, OperationState
+from workers.contract.messages import EndReason, Heartbeat, MachineObserved, Observed, OperationState
 from workers.contract.spec import DiskKind, Power, SeedSpec, StopMode
 from workers.contract.spec import DiskSpec as Disk
 from workers.host.locks import is_held
@@ -98,16 +99,40 @@ def test_a_machine_that_ends_while_no_worker_looks_is_told_and_not_started_again
     wait_for("its cables are pulled", lambda: host.network.links() == set())
 
 
-def test_a_crash_is_told_within_a_second_with_its_signal(host: LabHost, ear: PortalsEar) -> None:
+def test_a_crash_is_told_within_a_second_with_its_signal_and_last_words(
+    host: LabHost, ear: PortalsEar
+) -> None:
     machine = wishes.spec(memory_mib=64)
     wish = wishes.wish(machine)
     ear.ask(host.name, wish)
     assert ear.end_of(wish.operation_id).state is OperationState.DONE
     [qemu] = host.qemus()
+    with host.folder(machine.machine_id).qemu_log.open("a") as log:
+        log.write("the last words\n")
+    beat = ear.heartbeat(host.name, since=ear.heartbeat(host.name).sequence)  # the next one is 3 s away
+    killed_at = time.monotonic()
     os.kill(qemu, 9)
-    ended = (Observed.OFF, EndReason.CRASH)
-    seen = ear.observed(machine.machine_id, lambda m: (m.power, m.reason) == ended, seconds=10)
-    assert "SIGKILL" in seen.exit_detail
+    seen = wait_for(
+        "its end is told", lambda: _first_to_say_off(ear, since=beat.sequence), seconds=10, pause=0.01
+    )
+    took = time.monotonic() - killed_at
+    assert isinstance(seen, MachineObserved), "a heartbeat said it first"
+    assert took < 1
+    assert seen.reason is EndReason.CRASH
+    assert seen.exit_detail.startswith("signal SIGKILL\n")
+    assert seen.exit_detail.endswith("the last words")
+    assert seen.under_the_hood is not None
+    assert "the last words" in seen.under_the_hood.qemu_log
+
+
+def _first_to_say_off(ear: PortalsEar, *, since: int) -> MachineObserved | Heartbeat | None:
+    """The first report that was made after `since` (a sequence) and says that a machine is off."""
+    for report in ear.reports():
+        machines = report.machines if isinstance(report, Heartbeat) else (report,)
+        seen = [m for m in machines if isinstance(m, MachineObserved) and m.sequence > since]
+        if isinstance(report, MachineObserved | Heartbeat) and any(m.power is Observed.OFF for m in seen):
+            return report
+    return None
 
 
 def test_a_guest_that_powers_itself_off_is_off_by_its_own_wish(host: LabHost, ear: PortalsEar) -> None:

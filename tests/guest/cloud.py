@@ -41,6 +41,8 @@ _SECTOR = 512
 _BOOT_BYTES = 64 * 1024 * 1024
 _SYSTEM_BYTES = 640 * 1024 * 1024
 _FIRST_BYTE = 1024 * 1024
+SYSTEM_AT = _FIRST_BYTE + _BOOT_BYTES
+"""Where the system's filesystem begins."""
 
 _SETTINGS = """# As in Debian's own cloud images; fewer kinds of keys and fewer modules make it quick.
 datasource_list: [ NoCloud, None ]
@@ -91,9 +93,9 @@ def _make(target: Path, work: Path, kernel: Path, initrd: Path) -> None:
     with whole.open("wb") as disk:
         disk.write(_MBR.read_bytes().ljust(446, b"\0"))
         disk.write(_partition(0x80, 0x0C, _FIRST_BYTE, _BOOT_BYTES))
-        disk.write(_partition(0x00, 0x83, _FIRST_BYTE + _BOOT_BYTES, _SYSTEM_BYTES))
+        disk.write(_partition(0x00, 0x83, SYSTEM_AT, _SYSTEM_BYTES))
         disk.write(bytes(32) + b"\x55\xaa")
-    for source, offset in ((boot, _FIRST_BYTE), (system, _FIRST_BYTE + _BOOT_BYTES)):
+    for source, offset in ((boot, _FIRST_BYTE), (system, SYSTEM_AT)):
         seek = ("oflag=seek_bytes", f"seek={offset}", "conv=notrunc,sparse", "bs=1M", "status=none")
         _run("dd", f"if={source}", f"of={whole}", *seek)
     _run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(whole), str(target))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import subprocess
 import sys
 import time
@@ -13,25 +15,34 @@ from uuid import uuid4
 import pytest
 from passlib.hash import sha512_crypt
 
-from tests.guest.cloud import cloud_image
+from tests.guest.cloud import SYSTEM_AT, cloud_image
 from tests.lab import wishes
+from tests.lab.folder import short_folder
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
-from workers.contract.acts import SetPassword
+from workers.contract.acts import SetPassword, TakeBackup, TakeSnapshot
 from workers.contract.disks import ImageOrigin
 from workers.contract.errors import ErrorCode
 from workers.contract.messages import AgentFacts, AgentState, EndReason, OperationState, Step
 from workers.contract.spec import GIB, BootFrom, DiskKind, DiskSpec, MachineSpec, Power, SeedSpec, StopMode
 from workers.host.agent import agent_of, frozen
 from workers.host.monitor import MonitorLoop
+from workers.plan.snapshots import name_of
 
 ADDRESS = "192.168.57.10"
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Standing]:
+def backups() -> Iterator[Path]:
+    """The host's folder for backups."""
+    with short_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def place(backups: Path) -> Iterator[Standing]:
     """One host for the whole file."""
-    with standing_host() as place:
+    with standing_host(OFFSHOOT_BACKUP_PLACES=f"main={backups}") as place:
         yield place
 
 
@@ -44,7 +55,9 @@ def key(place: Standing) -> Path:
 
 
 @pytest.mark.timeout(900)  # where the image is not in the cache yet, it is made of Debian's packages first
-def test_a_cloud_image_from_its_first_start_to_its_clean_end(place: Standing, key: Path) -> None:
+def test_a_cloud_image_from_its_first_start_to_its_clean_end(
+    place: Standing, key: Path, backups: Path
+) -> None:
     seed = SeedSpec(
         user="ann",
         ssh_keys=(key.with_suffix(".pub").read_text().strip(),),
@@ -65,6 +78,8 @@ def test_a_cloud_image_from_its_first_start_to_its_clean_end(place: Standing, ke
     _it_tells_who_and_where_it_is(place, machine)
     machine = _it_takes_a_password(place, key, machine)
     _it_holds_still_while_it_is_frozen(place, machine)
+    machine = _it_holds_still_for_a_snapshot(place, machine)
+    machine = _it_holds_still_for_a_backup(place, machine, backups)
     _one_that_was_left_frozen_goes_on(place, machine)
     _one_that_falls_silent_is_told_apart(place, key, machine)
     wait_for(
@@ -141,6 +156,47 @@ def _it_holds_still_while_it_is_frozen(place: Standing, machine: MachineSpec) ->
         assert froze
         _stands_still(place, machine)
     _goes_on(place, machine)
+
+
+def _it_holds_still_for_a_snapshot(place: Standing, machine: MachineSpec) -> MachineSpec:
+    snapshot_id, [disk] = uuid4(), machine.disks
+    place.done(machine := wishes.later(machine), TakeSnapshot(snapshot_id=snapshot_id, memory=False))
+    _goes_on(place, machine)
+    path = place.host.disk_file(machine.machine_id, disk)
+    assert _was_frozen_in(place, path, "-U", "-l", f"snapshot.name={name_of(snapshot_id)}")
+    assert "thawed" not in place.host.words()  # whoever froze it let it go
+    return machine
+
+
+def _it_holds_still_for_a_backup(place: Standing, machine: MachineSpec, backups: Path) -> MachineSpec:
+    backup_id = uuid4()
+    end = place.apply(
+        machine := wishes.later(machine), TakeBackup(place="main", backup_id=backup_id), seconds=180
+    )
+    assert (end.state, end.error) == (OperationState.DONE, None)
+    _goes_on(place, machine)
+    [manifest_file] = backups.rglob("manifest.json")
+    manifest = json.loads(manifest_file.read_text())["body"]
+    assert manifest["still"] is True
+    assert _was_frozen_in(place, manifest_file.with_name(manifest["disks"][0]["file"]))
+    assert "thawed" not in place.host.words()
+    return machine
+
+
+def _was_frozen_in(place: Standing, image: Path, *options: str) -> bool:
+    """The guest's filesystem was frozen at that instant: a journal that is to be replayed is what a running one leaves.
+
+    https://www.kernel.org/doc/html/latest/filesystems/ext4/super.html: s_magic, and INCOMPAT_RECOVER of s_feature_incompat.
+    """
+    flat = place.folder / "flat.raw"
+    argv = ("qemu-img", "convert", *options, "-f", "qcow2", "-O", "raw", str(image), str(flat))
+    subprocess.run(argv, check=True, timeout=120)
+    with flat.open("rb") as file:
+        file.seek(SYSTEM_AT + 1024)
+        magic, features = struct.unpack("<56xH38xI", file.read(100))
+    flat.unlink()
+    assert magic == 0xEF53
+    return not features & 0x4
 
 
 def _one_that_was_left_frozen_goes_on(place: Standing, machine: MachineSpec) -> None:

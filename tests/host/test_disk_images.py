@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 
@@ -91,6 +92,31 @@ def the_same_table_again_and_again(at: Path) -> Path:
         first = file.read(8)
     assert l1_entries >= 2048
     return patched(path, l1_at, f"{8 * l1_entries}s", first * l1_entries)
+
+
+def a_hyper_v_disk_with_a_parent(at: Path) -> Path:
+    """The flag alone (MS-VHDX 2.6.2.1)."""
+    path = disk_image(at, "vhdx")
+    table_at, table = _vhdx_metadata(path)
+    parameters = table.index(UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le)
+    (offset,) = struct.unpack_from("<I", table, parameters + 16)
+    return patched(path, table_at + offset + 4, "<I", 2)
+
+
+def a_hyper_v_disk_that_names_a_parent(at: Path) -> Path:
+    """One more item in its metadata: the parent's locator (MS-VHDX 2.6.2.6)."""
+    path = disk_image(at, "vhdx")
+    table_at, table = _vhdx_metadata(path)
+    (count,) = struct.unpack_from("<H", table, 10)
+    locator = UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
+    patched(path, table_at + 10, "<H", count + 1)
+    return patched(path, table_at + 32 * (count + 1), "<16sIII", locator, 128 * 1024, 4096, 4)
+
+
+def _vhdx_metadata(path: Path) -> tuple[int, bytes]:
+    """Where its table of metadata lies, and the table."""
+    table_at = path.read_bytes().index(b"metadata")
+    return table_at, _bytes(path, table_at, 64 * 1024)
 
 
 def two_disks(at: Path) -> Path:
@@ -206,6 +232,11 @@ HOSTILE: dict[str, tuple[Made, str]] = {
     "a differencing vhd": (
         lambda at: patched(disk_image(at, "vpc"), _size_of(at, "vpc") - 512 + 60, ">I", 4), "differencing disk"
     ),
+    "a growing vhd that names a parent": (
+        lambda at: patched(disk_image(at, "vpc"), 512 + 40, "16s", b"p" * 16), "names a parent"
+    ),
+    "a vhdx with a parent": (a_hyper_v_disk_with_a_parent, "has a parent"),
+    "a vhdx that names a parent": (a_hyper_v_disk_that_names_a_parent, "names a parent"),
     "an ova with a link": (lambda at: ova(at, extra=(link("disk2.vmdk", "/etc/shadow"),)), "a symbolic link"),
     "an ova with a way out": (lambda at: ova(at, extra=(plain("../../etc/cron.d/x"),)), "would lie elsewhere"),
     "an ova with an absolute name": (lambda at: ova(at, extra=(plain("/etc/cron.d/x"),)), "would lie elsewhere"),
@@ -324,3 +355,11 @@ def test_a_program_that_writes_more_than_it_may_is_ended(tmp_path: Path) -> None
             imagecheck._convert(
                 file, small, tmp_path / "flat.qcow2", tell=lambda _: None, between=lambda: None
             )
+
+
+def test_a_program_that_computes_longer_than_it_may_is_ended(tmp_path: Path) -> None:
+    endless = ("sh", "-c", "while :; do :; done")
+    limits = qemuimg.Limits(cpu_seconds=1, file_bytes=MIB)
+    refused = pytest.raises(ImageRefused, match="more processor time")
+    with imagecheck.opened(raw_disk(tmp_path / "disk.raw")) as file, refused:
+        imagecheck._qemu_img(endless, limits, file, between=lambda: None)

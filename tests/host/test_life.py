@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -11,6 +13,7 @@ from tests.guest.build import OLD_HARDWARE, guest_disc
 from tests.lab import wishes
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
+from workers.contract.errors import ErrorCode
 from workers.contract.messages import EndReason, Observed, OperationState, Step
 from workers.contract.spec import BootFrom, DiskBus, MachineSpec, NicModel, Power, StopMode
 from workers.host.locks import is_held
@@ -100,6 +103,25 @@ def test_asking_a_guest_that_does_not_listen_is_ended_by_a_force_off(place: Stan
     assert place.ear.end_of(asked.operation_id).state is OperationState.SUPERSEDED
     assert place.host.qemus() == []
     place.delete(forced)
+
+
+def test_a_guest_that_ignores_the_power_button_runs_on_and_its_later_end_is_no_shutdown() -> None:
+    with standing_host(OFFSHOOT_ASK_SECONDS="2") as place:
+        machine = place.done(wishes.spec(memory_mib=64))
+        [qemu] = place.host.qemus()
+        begun = time.monotonic()
+        end = place.apply(machine := wishes.later(machine, power=Power.OFF, stop_mode=StopMode.ASK))
+        assert time.monotonic() - begun > 2
+        assert end.error is not None
+        assert (end.state, end.error.code) == (OperationState.FAILED, ErrorCode.GUEST_IGNORED_SHUTDOWN)
+        seen = place.ear.observed(machine.machine_id, lambda m: m.generation == machine.generation)
+        assert (seen.power, seen.reason) == (Observed.RUNNING, None)
+        assert place.host.qemus() == [qemu]
+
+        os.kill(qemu, 9)
+        # What it was asked for once is no reason any more.
+        ended = (Observed.OFF, EndReason.CRASH)
+        place.ear.observed(machine.machine_id, lambda m: (m.power, m.reason) == ended)
 
 
 def test_machines_of_one_network_share_its_bridge_and_the_last_takes_it_away(place: Standing) -> None:

@@ -115,6 +115,20 @@ def test_paused_it_stands_still_also_for_the_next_worker_and_goes_on(counting: C
     counting.goes_on_from(*stood_at)
 
 
+def test_reset_while_it_runs_its_system_begins_anew_in_the_same_machine(counting: Counting) -> None:
+    place, machine_id = counting.place, counting.machine.machine_id
+    (life, _), qemus = counting.count(), place.host.qemus()
+    log = place.host.folder(machine_id).console_log
+    boots = log.read_text(errors="replace").count("OFFSHOOT up")
+    end = place.apply(counting.later(), Reset())
+    assert (end.state, [step.step for step in end.steps]) == (OperationState.DONE, [Step.RESET])
+    wait_for("it has begun a new life", lambda: counting.count()[0] != life, seconds=60)
+    counting.goes_on_from(*counting.count())
+    assert log.read_text(errors="replace").count("OFFSHOOT up") == boots + 1
+    assert place.host.qemus() == qemus
+    assert counting.seen(Observed.RUNNING).run == counting.machine.run
+
+
 def test_hibernated_it_leaves_nothing_running_and_wakes_in_the_same_life(counting: Counting) -> None:
     place, host, folder = (
         counting.place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from workers.contract.errors import ErrorCode, OffshootError
-from workers.contract.messages import ASK_SECONDS, EndReason
+from workers.contract.messages import EndReason
 from workers.effects.guest import its_agent_shuts_it_down
 from workers.effects.work import Work
 from workers.host import networks, pools, processes, saved
@@ -29,14 +29,14 @@ def ask_guest(work: Work) -> None:
     except MonitorError:
         if processes.runs(work.folder) and not agreed:  # one that agreed may be ending already
             raise
-    begun = time.monotonic()
+    begun, most = time.monotonic(), work.host.config.ask_seconds
     while processes.runs(work.folder):
         waited = time.monotonic() - begun
         work.end_early()
-        if waited > ASK_SECONDS:
+        if waited > most:
             work.folder.intent_file.unlink(missing_ok=True)
-            raise GuestIgnored(f"it was still running after {ASK_SECONDS:.0f} s")
-        work.tell(int(100 * waited / ASK_SECONDS))
+            raise GuestIgnored(f"it was still running after {most:.0f} s")
+        work.tell(int(100 * waited / most))
         time.sleep(0.1)
     settle_ended(work.host, work.folder, work.spec.machine_id, EndReason.PERSON)
 
