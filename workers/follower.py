@@ -20,6 +20,12 @@ from workers.this_host import Host
 _RESET_SECONDS = 0.2
 """A guest that restarts itself in a loop is told of so often at most."""
 
+_FIRMWARE_SECONDS = 1.0
+"""After each reset the firmware makes one more (SeaBIOS, resume.c: handle_resume) some 50 ms later, or more where a host is busy.
+
+qemu calls that the guest's too. No system restarts itself so soon after its start.
+"""
+
 _REASONS: dict[str, PauseReason | None] = {
     "running": None,
     "paused": PauseReason.PERSON,
@@ -41,6 +47,8 @@ class Follower:
         self._no_space: bool | None = None
         """Whether the last error of a disk was that the host's was full; None where none was heard."""
         self._told_reset = -_RESET_SECONDS
+        self._began_at = -_FIRMWARE_SECONDS
+        """When it was reset last, whoever did it, by qemu's clock."""
         self._resets = 0
         self._telling: asyncio.Task[None] | None = None
 
@@ -53,8 +61,8 @@ class Follower:
         name, data = event["event"], event.get("data", {})
         if name == "BLOCK_IO_ERROR" and data.get("action") == "stop":
             self._no_space = bool(data.get("nospace"))
-        elif name == "RESET" and data.get("guest"):
-            self._reset()
+        elif name == "RESET":
+            self._reset(_moment(event), by_guest=bool(data.get("guest")))
         elif name in ("STOP", "RESUME", "GUEST_PANICKED"):
             await self._look(client)
 
@@ -69,7 +77,12 @@ class Follower:
             self._no_space = None
         await asyncio.to_thread(self._note, reason)
 
-    def _reset(self) -> None:
+    def _reset(self, at: float, *, by_guest: bool) -> None:
+        if by_guest and at - self._began_at < _FIRMWARE_SECONDS:
+            return
+        self._began_at = at
+        if not by_guest:
+            return
         self._resets += 1
         if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(self._tell_resets())
@@ -94,3 +107,9 @@ class Follower:
         if course.note(self._folder, paused_for=reason, more_resets=more_resets):
             log.info("goes like this", machine=str(self._machine_id), paused_for=reason, resets=more_resets)
             self._host.report_observed(observe(self._host, self._machine_id, brief=True))
+
+
+def _moment(event: Mapping[str, Any]) -> float:
+    """When qemu says that it was, in seconds since the epoch (QMP: every event's timestamp)."""
+    said = event["timestamp"]
+    return float(said["seconds"]) + float(said["microseconds"]) / 1e6

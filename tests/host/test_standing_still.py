@@ -127,6 +127,10 @@ def test_reset_while_it_runs_its_system_begins_anew_in_the_same_machine(counting
     assert log.read_text(errors="replace").count("OFFSHOOT up") == boots + 1
     assert place.host.qemus() == qemus
     assert counting.seen(Observed.RUNNING).run == counting.machine.run
+    since = place.ear.heartbeat(place.host.name).sequence
+    beat = place.ear.heartbeat(place.host.name, since=since)
+    [now] = [each for each in beat.machines if each.machine_id == machine_id]
+    assert now.guest_resets == 0  # a person pressed the button
 
 
 def test_hibernated_it_leaves_nothing_running_and_wakes_in_the_same_life(counting: Counting) -> None:
@@ -292,6 +296,7 @@ def test_a_guest_that_restarts_itself_a_full_disk_and_a_broken_one_are_told_apar
         beat = place.ear.heartbeat(place.host.name, since=since)
         [seen] = [each for each in beat.machines if each.machine_id == machine.machine_id]
         assert (seen.power, seen.paused_for) == (Observed.PAUSED, PauseReason.NO_SPACE)
+        assert seen.guest_resets == 1
         assert "written" not in place.host.said(machine.machine_id)
     # There is room again: nobody has to do anything.
     place.host.heard(machine.machine_id, "written")
