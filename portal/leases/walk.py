@@ -20,6 +20,7 @@ from portal.audit.actions import Action
 from portal.audit.services import of_machine, record
 from portal.leases.models import Lease, LeaseRules
 from portal.leases.rules import lease_rules_now
+from portal.machines.asking import wanted
 from portal.machines.people import people_of
 from portal.machines.services import machine_delete, machine_force_off, machine_shut_down
 from portal.notices.services import tell
@@ -118,6 +119,7 @@ def _delete(lease: Lease, now: datetime) -> None:
     with transaction.atomic():
         if not _now_as(lease, Q(), deleted_at=now):
             return
+        wanted(lease.machine, also_hibernated=True)  # refuses while a backup, say, is under way
         _said(lease, "lease_deleted", Action.LEASE_DELETED, link="/machines/")
         machine_delete(machine=lease.machine, name=lease.machine.name, by=None)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 
 from portal.quotas.account import Account
-from portal.quotas.amounts import LABELS, NOTHING, UNITS, Amounts, Field, short
-from portal.quotas.limits import limits_of
-from portal.quotas.usage import used_by
+from portal.quotas.amounts import LABELS, NOTHING, UNITS, Amounts, Field, Limits, short
+from portal.quotas.limits import limits_of, limits_of_teams
+from portal.quotas.usage import used_by, used_by_teams
+from portal.teams.models import Team
 
 NEW_MACHINE = (Field.MACHINES, Field.RUNNING, Field.CPUS, Field.MEMORY_MIB, Field.DISK_BYTES)
 """What a new machine takes of."""
@@ -77,9 +78,43 @@ class Bar:
 def bars_of(account: Account, takes: Amounts = NOTHING, fields: Sequence[Field] = tuple(Field)) -> list[Bar]:
     """The limits that there are, with what would be taken. At most four queries; none beyond the first without limits."""
     limits = limits_of(account)
-    wanted = [(field, limit) for field in fields if (limit := limits.of(field)) is not None]
-    if not wanted:
+    if all(limits.of(field) is None for field in fields):
         return []
-    used = used_by(account)
+    return _bars(limits, used_by(account), takes, fields)
+
+
+@dataclass(frozen=True)
+class Home:
+    """One that a new machine may belong to, with its bars: a team, or the person alone."""
+
+    team: Team | None
+    bars: list[Bar]
+    is_chosen: bool
+
+
+def homes_of(chosen: Account, teams: Sequence[Team], takes: Amounts) -> list[Home]:
+    """The person and these teams; what the new machine takes comes to the one that is chosen.
+
+    At most seven queries, however many teams there are.
+    """
+    own = NOTHING if chosen.team_id else takes
+    homes = [Home(None, bars_of(Account(chosen.user_id), own, NEW_MACHINE), chosen.team_id is None)]
+    if not teams:
+        return homes
+    keys = [team.pk for team in teams]
+    limits, used = limits_of_teams(keys), used_by_teams(keys)
+    for team in teams:
+        is_chosen = team.pk == chosen.team_id
+        more = takes if is_chosen else NOTHING
+        bars = _bars(limits[team.pk], used.get(team.pk, NOTHING), more, NEW_MACHINE)
+        homes.append(Home(team, bars, is_chosen))
+    return homes
+
+
+def _bars(limits: Limits, used: Amounts, takes: Amounts, fields: Sequence[Field]) -> list[Bar]:
     afterwards = used.plus(takes)
-    return [Bar(field, used.of(field), afterwards.of(field), limit) for field, limit in wanted]
+    return [
+        Bar(field, used.of(field), afterwards.of(field), limit)
+        for field in fields
+        if (limit := limits.of(field)) is not None
+    ]

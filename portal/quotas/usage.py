@@ -7,7 +7,7 @@ Memory is the most that the machine can be given. What stands still or is just b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -66,6 +66,11 @@ def used_by(account: Account) -> Amounts:
     return Amounts(**{each: int(found[f"all_{each}"] or 0) for each in Field})
 
 
+def used_by_teams(teams: Collection[int]) -> dict[int, Amounts]:
+    """The same for each of these teams that has anything. One query."""
+    return dict(_by(_counted().filter(team__in=teams).order_by().values_list("team")))
+
+
 def used_by_all() -> dict[Account, Amounts]:
     """The same for every person and team that has anything. Two queries."""
     of_people = _counted().filter(team__isnull=True).order_by().values_list("owner")
@@ -74,17 +79,25 @@ def used_by_all() -> dict[Account, Amounts]:
     return found | {Account(0, who): amounts for who, amounts in _by(of_teams)}
 
 
-def _by(rows: Any) -> Iterator[tuple[int, Amounts]]:
-    for who, *numbers in rows.annotate(**_totals()):
+def _by(rows: Any, prefix: str = "its_") -> Iterator[tuple[int, Amounts]]:
+    for who, *numbers in rows.annotate(**_totals(prefix)):
         yield who, Amounts(**{each: int(number or 0) for each, number in zip(Field, numbers, strict=True)})
 
 
 def granted_to(account: Account) -> Amounts:
     """What was approved over the account's quota, for machines that count, and is not over. One query."""
-    counts = Q(ends_on=None) | Q(ends_on__gte=timezone.now().date())
-    rows = Grant.objects.filter(counts, machine__in=_counted().filter(account.machines).values("pk"))
-    found = rows.aggregate(**{f"all_{each}": Sum(each) for each in Field})
+    found = _granted(account.machines).aggregate(**_totals(""))
     return Amounts(**{each: int(found[f"all_{each}"] or 0) for each in Field})
+
+
+def granted_to_teams(teams: Collection[int]) -> dict[int, Amounts]:
+    """The same for each of these teams that was granted anything. One query."""
+    return dict(_by(_granted(Q(team__in=teams)).order_by().values_list("machine__team"), ""))
+
+
+def _granted(machines: Q) -> QuerySet[Grant]:
+    counts = Q(ends_on=None) | Q(ends_on__gte=timezone.now().date())
+    return Grant.objects.filter(counts, machine__in=_counted().filter(machines).values("pk"))
 
 
 def share_of(machine_id: UUID) -> Share:
@@ -131,8 +144,8 @@ def _measured(machines: QuerySet[Machine]) -> QuerySet[Machine]:
     )
 
 
-def _totals() -> dict[str, Any]:
-    return {f"all_{each}": Sum(f"its_{each}") for each in Field}
+def _totals(prefix: str = "its_") -> dict[str, Any]:
+    return {f"all_{each}": Sum(f"{prefix}{each}") for each in Field}
 
 
 def _number(rows: QuerySet[Any], path: str) -> Coalesce:

@@ -2,6 +2,7 @@
 const forms = [...document.querySelectorAll("[data-quota-form]")];
 let form = forms.length === 1 ? forms[0] : undefined; // of several the one that is being filled in
 const bars = [...document.querySelectorAll("[data-quota] [data-field]")];
+const homes = [...document.querySelectorAll("[data-quota-of]")]; // the bars of each that it may belong to
 
 function counts(element) {
   const isChoice = element.type === "radio" || element.type === "checkbox";
@@ -59,8 +60,14 @@ function isMarked() {
   return marked.some((each) => each.checked || each.selected);
 }
 
+// Of what may be chosen under "Belongs to", the bars of the chosen one are shown, and only they count.
+function follow() {
+  for (const home of homes) home.hidden = home.dataset.quotaOf !== (form?.elements.team?.value ?? "");
+}
+
 function show() {
-  const isOver = bars.map(draw).some(Boolean);
+  follow();
+  const isOver = bars.filter((bar) => !bar.closest("[data-quota-of][hidden]")).map(draw).some(Boolean);
   const ask = form?.querySelector("[data-ask]");
   if (!ask) return;
   const free = "isFree" in ask.dataset;

@@ -7,11 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from portal.accounts.models import User
-from portal.activity.models import Kind
+from portal.activity.models import STARTING, Kind
 from portal.audit.actions import Action
 from portal.audit.models import Entry
+from portal.backups.services import backup_take
 from portal.figures.models import MachineStretch
 from portal.figures.packing import FIELDS, QUARTERS, packed_pairs
+from portal.fleet.models import Host
 from portal.leases import services, walk
 from portal.leases.idling import idle_find
 from portal.leases.models import Lease, LeaseRules, Schedule
@@ -27,6 +29,7 @@ from portal.requests.services import machine_ask
 from portal.rights.models import Share
 from portal.teams.models import Membership, Role, Team
 from tests.web.people import done, machine_of, newest, signed_in, wish
+from workers.contract.host import PlaceFacts
 from workers.contract.messages import Observed
 
 NOON = datetime.combine(datetime.now(UTC).date(), datetime.min.time(), UTC) + timedelta(hours=12)
@@ -142,6 +145,29 @@ def test_after_the_grace_it_is_deleted_with_a_warning_the_day_before(leased: Mac
     assert lines(Action.LEASE_DELETED) == 1
 
 
+def test_the_deletion_waits_for_a_backup_under_way(leased: Machine, ann: User) -> None:
+    place = PlaceFacts(name="main", total_mib=1000, free_mib=900)
+    Host.objects.update(backup_places=[place.model_dump(mode="json")])
+    walk_on(11)
+    done(leased, Observed.OFF)
+    backup_take(machine=leased, place="main", by=ann)
+    walk_on(25)
+    walk_on(26)
+    assert newest(leased).kind == Kind.BACKUP
+    assert (notices(ann, "lease_deleted"), lines(Action.LEASE_DELETED)) == ([], 0)
+    done(leased, Observed.OFF)
+    walk_on(26, hours=1)
+    assert newest(leased).kind == Kind.DELETE
+    assert (len(notices(ann, "lease_deleted")), lines(Action.LEASE_DELETED)) == (1, 1)
+
+
+def test_what_is_hibernated_is_deleted_all_the_same(leased: Machine) -> None:
+    walk_on(11)
+    done(leased, Observed.SAVED)
+    walk_on(25)
+    assert newest(leased).kind == Kind.DELETE
+
+
 def test_a_site_that_was_away_for_long_still_gives_the_whole_grace(leased: Machine) -> None:
     walk_on(100)
     walk_on(113)
@@ -178,6 +204,28 @@ def test_a_machine_whose_time_is_over_is_not_started_until_it_is_extended(
     page = signed_in(ann).post(f"/machines/{running.pk}/lease/extend/", follow=True).content.decode()
     assert "30 days left" in page
     assert machine_start(machine=running, by=ann).kind == Kind.START
+
+
+@pytest.mark.parametrize(
+    ("stands", "address"),
+    [
+        (Observed.RUNNING, "restart"),
+        (Observed.SAVED, "wake"),
+        (Observed.SAVED, "start-anew"),
+    ],
+)
+def test_nor_does_anything_else_start_it(running: Machine, ann: User, stands: Observed, address: str) -> None:
+    done(running, stands)
+    Machine.objects.update(power=stands.value)
+    Lease.objects.create(machine=running, ends_on=TODAY - days(1))
+    before = Machine.objects.values("power", "run", "generation").get()
+    page = signed_in(ann).post(f"/machines/{running.pk}/{address}/", follow=True).content.decode()
+    assert "The machine&#x27;s time is over, so it was not started. Extend it" in page
+    assert newest(running).kind == Kind.CREATE
+    assert Machine.objects.values("power", "run", "generation").get() == before
+    Lease.objects.update(ends_on=TODAY)
+    signed_in(ann).post(f"/machines/{running.pk}/{address}/")
+    assert newest(running).kind in STARTING[1:]
 
 
 def test_a_machine_that_was_approved_until_a_day_ends_then(rack: object, ann: User, boss: User) -> None:

@@ -11,8 +11,12 @@ from pytest_django import DjangoAssertNumQueries
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
-from portal.machines.models import Disk, Machine, Nic
+from portal.machines.models import Disk, Machine, Nic, Template
+from portal.machines.specs import spec_of
 from portal.networks.services import private_network
+from portal.quotas.amounts import Limits
+from portal.quotas.services import quota_set
+from portal.teams.models import Membership, Team
 from tests.web.people import host_heard, image_named, signed_in, silence
 from workers.contract.spec import GIB
 
@@ -107,6 +111,28 @@ def test_each_page_makes_at_most_fifteen_queries_however_many_machines_there_are
             answer = browser.get(address)
         assert answer.status_code == 200
         assert "Sign out" in answer.content.decode()
+
+
+def test_the_forms_of_a_new_machine_cost_as_little_with_twenty_teams_as_with_one(
+    crowd: list[Machine], ann: User, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    crowd[0].nics.all().delete()  # its made-up address is in no network that a template could describe
+    template = Template.objects.create(
+        owner=ann, host=crowd[0].host, name="base", is_ready=True,
+        hardware=spec_of(crowd[0]).model_dump(mode="json"),
+    )  # fmt: skip
+    browser = signed_in(ann)
+    for number in range(20):
+        team = Team.objects.create(name=f"team {number}")
+        Membership.objects.create(team=team, user=ann)
+        quota_set(of=team, limits=Limits(machines=100))
+        Machine.objects.filter(pk__in=[each.pk for each in crowd[number * 10 : number * 10 + 10]]).update(
+            team=team
+        )
+    for address in ("/machines/new/", f"/templates/{template.pk}/"):
+        with django_assert_max_num_queries(18, info=address):  # three of them for all teams
+            page = browser.get(address).content.decode()
+        assert page.count("10 of 100") == 20
 
 
 def test_the_list_shows_fifty_machines_with_address_state_and_size(

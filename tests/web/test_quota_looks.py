@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from portal.accounts.models import User
 from portal.classes.lists import Wanted
@@ -52,7 +52,9 @@ def addresses(site: Site, ann: User, ben: User, boss: User) -> dict[str, dict[st
         machines=3, running=3, cpus=4, memory_mib=4096, disk_bytes=60 * GIB, snapshots=5, published_ports=4
     )
     quota_set(of=ann, limits=limits)
-    Membership.objects.create(team=Team.objects.create(name="bioinformatics"), user=ann)
+    team = Team.objects.create(name="bioinformatics")
+    Membership.objects.create(team=team, user=ann)
+    quota_set(of=team, limits=Limits(machines=4, cpus=1, disk_bytes=100 * GIB))
     Flavour.objects.filter(key="large").update(needs_approval=True)
     amy = User.objects.create_user("amy", password=people.PASSWORD, approves=True)
     big = people.wish("gpu-training", cpus=8, memory_mib=16384, disk_bytes=200 * GIB)
@@ -67,7 +69,8 @@ def addresses(site: Site, ann: User, ben: User, boss: User) -> dict[str, dict[st
     return {
         "ann": {
             "end-date": f"{own}/",
-            "new-machine": "/machines/new/", "hardware": f"{own}/hardware/", "snapshots": f"{own}/snapshots/",
+            "new-machine": "/machines/new/", "template": f"/templates/{course.template_id}/",
+            "hardware": f"{own}/hardware/", "snapshots": f"{own}/snapshots/",
             "ports": f"{own}/network/", "copies": f"{own}/copies/", "requests": "/requests/",
             "ask-quota": "/requests/quota/", "request-own": f"/requests/{first.pk}/",
         },
@@ -138,12 +141,79 @@ def test_the_pages_of_asking_fit_their_window_and_the_bars_count_on_with_the_for
             context.close()
 
 
+def test_the_bars_follow_the_choice_of_whose_the_machine_shall_be(
+    site: Site, addresses: dict[str, dict[str, str]], sessions: dict[str, str], chrome: Browser
+) -> None:
+    for size, form in ((DESKTOP, "new-machine"), (PHONE, "new-machine"), (DESKTOP, "template")):
+        context = window(chrome, site, sessions["ann"], size)
+        page = context.new_page()
+        witness = Witness(page)
+        page.goto(addresses["ann"][form])
+        is_hers(page)
+        chooses(page, "The team “bioinformatics”")
+        is_the_teams(page)
+        page.locator(".tile").filter(has_text="Medium").click()
+        expect(bar(page, "cpus")).to_contain_text("0 of 1, afterwards 2")
+        has_to_ask(page)
+        _keep(page, f"{form}-of-a-team" + ("-phone" if size == PHONE else ""))
+        assert not is_wider_than_its_window(page)
+        assert accessibility_faults(page) == []
+        chooses(page, "Me alone")
+        expect(bar(page, "cpus")).to_contain_text("2 of 4, afterwards 4")
+        is_made_at_once(page)
+        if form == "new-machine":
+            page.get_by_label("Disk", exact=True).fill("50")
+            expect(bar(page, "disk_bytes")).to_contain_text("20 GB of 60 GB, afterwards 70 GB")
+            has_to_ask(page)
+            page.locator(".tile").filter(has_text="Small").click()
+            chooses(page, "The team “bioinformatics”")
+            expect(bar(page, "disk_bytes")).to_contain_text("0 GB of 100 GB, afterwards 50 GB")
+            is_made_at_once(page)
+        assert witness.complaints == []
+        context.close()
+
+
+def chooses(page: Page, whose: str) -> None:
+    page.get_by_label("Belongs to").select_option(label=whose)
+
+
+def is_hers(page: Page) -> None:
+    """Her own bars alone, and there is room."""
+    expect(bar(page, "machines")).to_contain_text("2 of 3, afterwards 3")
+    expect(bar(page, "memory_mib")).to_be_visible()
+    expect(page.get_by_text("The quota of the team")).to_be_hidden()
+    is_made_at_once(page)
+
+
+def is_the_teams(page: Page) -> None:
+    """The team's alone, which has no limit of memory, and there is room."""
+    expect(bar(page, "machines")).to_contain_text("0 of 4, afterwards 1")
+    expect(bar(page, "memory_mib")).to_have_count(0)
+    expect(page.get_by_text("The quota of the team “bioinformatics”")).to_be_visible()
+    is_made_at_once(page)
+
+
+def has_to_ask(page: Page) -> None:
+    expect(page.get_by_label("What do you need it for?")).to_be_visible()
+    expect(page.get_by_role("button", name="Ask for it")).to_be_visible()
+
+
+def is_made_at_once(page: Page) -> None:
+    expect(page.get_by_label("What do you need it for?")).to_be_hidden()
+    expect(page.get_by_role("button", name="Create")).to_be_visible()
+
+
+def bar(page: Page, field: str) -> Locator:
+    """The bar that is seen: those of other accounts are in the page too."""
+    return page.locator(f"[data-field={field}]:visible")
+
+
 def fills_in_the_wizard(page: Page) -> None:
     """Ann chooses, and sees what there would be."""
     page.goto("/machines/new/")
-    cpus = page.locator("[data-field=cpus]")
+    cpus = bar(page, "cpus")
     ask = page.get_by_label("What do you need it for?")
-    expect(page.locator("[data-field=machines]")).to_contain_text("2 of 3, afterwards 3")
+    expect(bar(page, "machines")).to_contain_text("2 of 3, afterwards 3")
     expect(cpus).to_contain_text("2 of 4, afterwards 3")
     expect(ask).to_be_hidden()
     page.locator(".tile").filter(has_text="Custom").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -17,9 +18,9 @@ from portal.networks.ports import port_publish
 from portal.networks.services import private_network
 from portal.quotas.account import Account
 from portal.quotas.amounts import Amounts, Field, Limits
-from portal.quotas.bars import bars_of
+from portal.quotas.bars import NEW_MACHINE, bars_of, homes_of
 from portal.quotas.limits import TO_BEGIN_WITH, limits_of
-from portal.quotas.models import Quota, Whose
+from portal.quotas.models import Grant, Quota, Whose
 from portal.quotas.services import (
     networks_to_ask_for,
     quota_remove,
@@ -322,6 +323,27 @@ def test_bars_say_what_there_would_be_afterwards(running: Machine, ann: User) ->
     assert (cpus.afterwards, cpus.is_over, cpus.now_percent, cpus.more_percent) == (3, True, 50, 50)
 
 
+def test_the_bars_of_all_homes_say_what_those_of_each_say(running: Machine, ann: User) -> None:
+    limited, granted, like_all = (Team.objects.create(name=name) for name in ("a", "b", "c"))
+    for team in (limited, granted):
+        machine = done(machine_of(ann, f"of {team}"))
+        Machine.objects.filter(pk=machine.pk).update(team=team)
+        quota_set(of=team, limits=Limits(machines=3, cpus=2))
+        if team is granted:
+            Grant.objects.create(machine=machine, cpus=5)
+    chosen = Account(ann.pk, granted.pk)
+    homes = homes_of(chosen, [limited, granted, like_all], ONE)
+    assert [home.team for home in homes if home.is_chosen] == [granted]
+    for home in homes:
+        account = Account(ann.pk, home.team.pk if home.team else None)
+        takes = ONE if account == chosen else Amounts()
+        assert home.bars == bars_of(account, takes, NEW_MACHINE), home.team
+    cpus = [bar for home in homes for bar in home.bars if bar.field is Field.CPUS]
+    assert [(bar.used, bar.afterwards, bar.limit) for bar in cpus] == [
+        (1, 1, 100), (1, 1, 2), (1, 2, 7), (0, 0, 200),
+    ]  # fmt: skip
+
+
 def test_each_page_on_which_something_is_used_shows_the_quota(running: Machine, ann: User) -> None:
     template = Template.objects.create(
         owner=ann, host=running.host, name="base", is_ready=True,
@@ -346,6 +368,33 @@ def test_each_page_on_which_something_is_used_shows_the_quota(running: Machine, 
         .get("/machines/new/")
         .content.decode()
     )
+
+
+@pytest.mark.parametrize("form", ["/machines/new/", "template"])
+def test_without_scripts_the_bars_are_those_of_the_choice_that_was_sent(
+    running: Machine, ann: User, form: str
+) -> None:
+    template = Template.objects.create(
+        owner=ann, host=running.host, name="base", is_ready=True,
+        hardware=spec_of(running).model_dump(mode="json"),
+    )  # fmt: skip
+    address = f"/templates/{template.pk}/" if form == "template" else form
+    mine, looked_at = (Team.objects.create(name=name) for name in ("mine", "looked at"))
+    Membership.objects.create(team=mine, user=ann, role=Role.MEMBER)
+    Membership.objects.create(team=looked_at, user=ann, role=Role.VIEWER)
+    quota_set(of=mine, limits=Limits(machines=0))
+    browser = signed_in(ann)
+    assert shown_and_hidden(browser.get(address).content.decode()) == {"": True, str(mine.pk): False}
+    fields = {"name": "more", "size": "small", "disk_gib": 10, "disk_kind": "growing", "team": mine.pk}
+    answer = browser.post(address, fields | {"network": private_network().pk})
+    assert answer.status_code == 422
+    assert shown_and_hidden(answer.content.decode()) == {"": False, str(mine.pk): True}
+    assert 'quota-bar is-over" data-field="machines" data-used="0"' in answer.content.decode()
+
+
+def shown_and_hidden(page: str) -> dict[str, bool]:
+    """Whose bars are in the page, and whether they are seen there without scripts."""
+    return {whose: not hidden for whose, hidden in re.findall(r'data-quota-of="(\d*)"( hidden)?>', page)}
 
 
 def test_a_wizard_that_would_go_over_says_so_and_shows_it(running: Machine, ann: User) -> None:

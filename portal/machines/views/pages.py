@@ -33,7 +33,7 @@ from portal.machines.views.acting import machine_page
 from portal.machines.views.firmware import firmware_card
 from portal.quotas.account import Account
 from portal.quotas.amounts import Amounts
-from portal.quotas.bars import NEW_MACHINE, bars_of
+from portal.quotas.bars import homes_of
 from portal.quotas.checking import obstacles
 from portal.quotas.hold import ToBeAskedFor
 from portal.refusal import Refused
@@ -118,7 +118,7 @@ def machine_new(request: HttpRequest) -> HttpResponse:
         ],
         "why": why,
         "ask_form": ask_form,
-        "bars": bars_of(account, NewMachine.of(wish).takes if wish else Amounts(), NEW_MACHINE),
+        "homes": homes_of(account, form.teams, NewMachine.of(wish).takes if wish else Amounts()),
         "images": form.discs.values(),
         "presets": PRESETS.values(),
         "advanced": form.advanced(),

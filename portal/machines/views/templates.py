@@ -17,7 +17,7 @@ from portal.machines.copy_forms import AS_IT_IS, FromTemplateForm
 from portal.networks.selectors import networks_offered
 from portal.quotas.account import Account
 from portal.quotas.amounts import Amounts
-from portal.quotas.bars import NEW_MACHINE, bars_of
+from portal.quotas.bars import homes_of
 from portal.quotas.checking import obstacles
 from portal.quotas.hold import ToBeAskedFor
 from portal.refusal import Refused
@@ -86,7 +86,7 @@ def template_use(request: HttpRequest, template_id: UUID) -> HttpResponse:
         "disk_bytes": disk_bytes,
         "why": why,
         "ask_form": ask_form,
-        "bars": bars_of(account, takes, NEW_MACHINE),
+        "homes": homes_of(account, form.teams, takes),
         "form": form,
         "flavours": form.flavours,
         "networks": networks_offered(),
