@@ -27,8 +27,13 @@ _ANEW = bytes.fromhex(
 
 def boot_sector_disk(target: Path) -> Path:
     """A raw disk whose first sector says its words on the screen and the serial port, and then rests."""
-    target.write_bytes(_sector(_CODE + WORDS.encode() + b"\r\n\0").ljust(_SIZE, b"\0"))
+    target.write_bytes(speaking_sector(WORDS).ljust(_SIZE, b"\0"))
     return target
+
+
+def speaking_sector(words: str) -> bytes:
+    """A first sector that says these words on the screen and the serial port, and then rests."""
+    return _sector(_CODE + words.encode() + b"\r\n\0")
 
 
 def restarting_sector(target: Path) -> Path:

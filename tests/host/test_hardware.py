@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 from ipaddress import IPv4Address
@@ -11,10 +12,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.guest.boot_sector import speaking_sector
 from tests.guest.build import WITH_BALLOON, guest_disc
 from tests.lab import wishes
 from tests.lab.standing import Standing, standing_host
 from tests.lab.waiting import wait_for
+from workers.contract.acts import Reset
 from workers.contract.errors import ErrorCode
 from workers.contract.messages import ApplyMachine, OperationState, Progress, Step
 from workers.contract.spec import (
@@ -159,6 +162,35 @@ def test_what_can_be_changed_while_it_runs_is_seen_by_its_guest(place: Standing)
     place.delete(machine)
 
 
+def test_it_starts_from_the_first_disk_of_its_order_and_after_a_change_from_the_other(
+    place: Standing,
+) -> None:
+    """Two disks that start, each of which says its name."""
+    disks = tuple(_disk(slot, kind=DiskKind.FIXED, size_bytes=MIB) for slot in (0, 1))
+    machine = place.done(wishes.spec(power=Power.OFF, run=0, memory_mib=64, disks=disks, nics=()))
+    for disk in disks:
+        with place.host.disk_file(machine.machine_id, disk).open("r+b") as file:
+            file.write(speaking_sector(f"OFFSHOOT disk {disk.slot}"))
+    machine = wishes.later(machine, power=Power.RUNNING, run=1, boot_from=BootFrom.DISK, boot_slot=1)
+    place.done(machine)
+    _started_from(place, machine, 1)
+    machine = place.done(wishes.later(machine), Reset())
+    _started_from(place, machine, 1, 1)
+
+    # Changed while it runs: nothing happens yet, its next restart is from the other one.
+    machine = wishes.later(machine, boot_slot=0)
+    assert _steps(place, machine) == [Step.CHANGE_BOOT]
+    _started_from(place, machine, 1, 1)
+    machine = place.done(wishes.later(machine), Reset())
+    _started_from(place, machine, 1, 1, 0)
+
+    # The next start of its machine too follows a change that was made while it ran; an empty drive is passed over.
+    machine = place.done(wishes.later(machine, boot_from=BootFrom.DISC, boot_slot=1))
+    machine = place.done(wishes.later(machine, run=2, stop_mode=StopMode.FORCE))
+    _started_from(place, machine, 1, 1, 0, 1)
+    place.delete(machine)
+
+
 def test_a_disk_is_made_larger_and_removed_while_the_machine_is_off(place: Standing) -> None:
     disks = (_disk(0), _disk(1, kind=DiskKind.FIXED, size_bytes=16 * MIB), _disk(2))
     machine = place.done(wishes.spec(power=Power.OFF, run=0, disks=disks))
@@ -216,6 +248,18 @@ def _steps(place: Standing, machine: MachineSpec) -> list[Step]:
     end: Progress = place.apply(machine, seconds=90)
     assert end.state is OperationState.DONE, (end, place.host.words()[-3000:])
     return [step.step for step in end.steps]
+
+
+def _started_from(place: Standing, machine: MachineSpec, *slots: int) -> None:
+    """The disks that it has started from so far, each start by the words of that disk, are these."""
+    log = place.host.folder(machine.machine_id).console_log
+
+    def starts() -> tuple[int, ...]:
+        words = log.read_text(errors="replace") if log.exists() else ""
+        return tuple(int(slot) for slot in re.findall(r"OFFSHOOT disk (\d)", words))
+
+    wait_for(f"{len(slots)} starts", lambda: len(starts()) >= len(slots), seconds=60)
+    assert starts() == slots
 
 
 def _killed_at(place: Standing, machine: MachineSpec, point: str) -> None:
