@@ -32,6 +32,7 @@ class Kind(IntEnum):
     NEW_ELEMENTS = 12
     GET_ELEMENTS = 13
     DELETE_ELEMENTS = 14
+    GET_GENERATION = 16
 
 
 class Flag(IntFlag):
@@ -86,6 +87,16 @@ def connection() -> Iterator[socket.socket]:
             yield link
     except (OSError, struct.error) as exc:
         raise NetlinkError(str(exc)) from exc
+
+
+def asked(link: socket.socket, kind: Kind) -> bytes:
+    """The attributes of the one answer to a question about no family. Raises NetlinkError."""
+    link.sendto(_message(_NF_TABLES << 8 | kind, Flag.REQUEST, 1, socket.AF_UNSPEC, b""), (0, 0))
+    for said, _, body in _messages(link.recv(1 << 17)):
+        if said == _ERROR:
+            raise NetlinkError(os.strerror(-struct.unpack_from("=i", body)[0]))
+        return body[_NFGEN.size :]
+    raise NetlinkError("no answer")
 
 
 def dumped(link: socket.socket, kind: Kind, family: str, asked: bytes = b"") -> list[bytes]:
