@@ -44,7 +44,7 @@ class HostConfig:
     network_check_seconds: float = 30.0
     """How often all networks are looked at and put right, and the host's cards are looked at."""
     bridge_seconds: float = 10.0
-    """How long the broker may take to be reached again after a bridge was made around a card."""
+    """How long after a bridge was made around a card the broker has to be reached still."""
     ask_seconds: float = ASK_SECONDS
     """How long a guest has to shut down. Only tests make it shorter: the portal counts down what the contract says."""
 

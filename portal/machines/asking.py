@@ -51,9 +51,9 @@ def exclusive(row: Machine) -> Operation | None:
     return row.operations.filter(kind__in=EXCLUSIVE, state__in=OPEN_STATES).first()
 
 
-def changeable(machine: Machine) -> Machine:
+def changeable(machine: Machine, *, also_hibernated: bool = False) -> Machine:
     """The machine's row, locked, for a change of what it is; raises Refused as `wanted` does, and while it is just starting."""
-    row = wanted(machine)
+    row = wanted(machine, also_hibernated=also_hibernated)
     if is_starting(row):
         raise Refused(_("The machine is just starting. Try again when it runs. Nothing was changed."))
     return row

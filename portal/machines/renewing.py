@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
-from portal.machines.asking import change, is_starting, refuse_while_copied, wanted
+from portal.machines.asking import change, changeable, refuse_while_copied
 from portal.machines.models import Disk, Machine
 from portal.refusal import Refused
 from workers.contract.spec import Power, StopMode
@@ -21,9 +21,7 @@ def machine_renew(*, machine: Machine, by: User) -> Operation:
     A disk that began as neither stays as it is. To the host each is another disk: the file of the one before goes with it.
     """
     with transaction.atomic():
-        row = wanted(machine, also_hibernated=True)
-        if is_starting(row):
-            raise Refused(_("The machine is just starting. Try again when it runs. Nothing was changed."))
+        row = changeable(machine, also_hibernated=True)
         refuse_while_copied(row)
         if row.snapshots.exists():
             raise Refused(

@@ -19,6 +19,7 @@ from workers.host.nfnetlink import (
     attributes,
     connection,
     dumped,
+    elements,
     text,
 )
 from workers.plan.rulesets.parts import MAPS, TABLE
@@ -26,7 +27,6 @@ from workers.plan.rulesets.parts import MAPS, TABLE
 _NAME = 1
 """The attribute that names the table, in messages of each kind but a table's own, where it is the name."""
 
-_SET_NAME, _ELEMENTS = 2, 3
 _PASSING = {
     Kind.GET_TABLE: {3},  # NFTA_TABLE_USE
     Kind.GET_CHAIN: {6, 8},  # NFTA_CHAIN_USE, NFTA_CHAIN_COUNTERS
@@ -45,7 +45,7 @@ def fingerprint() -> bytes | None:
                         digest.update(said)
             for _, (family, name) in MAPS:
                 digest.update(f"{family} {name}".encode())
-                for element in _elements(link, family, name):
+                for element in sorted(elements(link, family, TABLE, name)):
                     digest.update(element)
     except NetlinkError:
         return None
@@ -63,15 +63,3 @@ def _ours(link: socket.socket, kind: Kind, family: str) -> Iterator[bytes]:
             yield bytes([kind]) + b"".join(
                 attribute(number, value) for number, value in held if number not in passing
             )
-
-
-def _elements(link: socket.socket, family: str, name: str) -> list[bytes]:
-    """The elements of one of our maps, in no order of the kernel's."""
-    named = text(_NAME, TABLE) + text(_SET_NAME, name)
-    return sorted(
-        value
-        for body in dumped(link, Kind.GET_ELEMENTS, family, named)
-        for number, held in attributes(body)
-        if number == _ELEMENTS
-        for _, value in attributes(held)
-    )

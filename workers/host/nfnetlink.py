@@ -18,7 +18,6 @@ from enum import IntEnum, IntFlag
 class Kind(IntEnum):
     """What a message of nf_tables' asks for."""
 
-    NEW_TABLE = 0
     GET_TABLE = 1
     NEW_CHAIN = 3
     GET_CHAIN = 4
@@ -59,6 +58,7 @@ _ERROR, _DONE, _INTERRUPTED = 2, 3, 0x10
 _HEADER = struct.Struct("=IHHII")
 _NFGEN = struct.Struct("=BBH")
 _KIND_BITS, _NESTED = 0x3FFF, 0x8000
+_ELEMENTS_TABLE, _ELEMENTS_SET, _ELEMENTS = 1, 2, 3
 _ANSWER_SECONDS = 5
 
 
@@ -94,7 +94,7 @@ def asked(link: socket.socket, kind: Kind) -> bytes:
     link.sendto(_message(_NF_TABLES << 8 | kind, Flag.REQUEST, 1, socket.AF_UNSPEC, b""), (0, 0))
     for said, _, body in _messages(link.recv(1 << 17)):
         if said == _ERROR:
-            raise NetlinkError(os.strerror(-struct.unpack_from("=i", body)[0]))
+            raise NetlinkError(_refusal(body))
         return body[_NFGEN.size :]
     raise NetlinkError("no answer")
 
@@ -108,12 +108,24 @@ def dumped(link: socket.socket, kind: Kind, family: str, asked: bytes = b"") -> 
     while True:
         for said, flags, body in _messages(link.recv(1 << 17)):
             if said == _ERROR:
-                raise NetlinkError(os.strerror(-struct.unpack_from("=i", body)[0]))
+                raise NetlinkError(_refusal(body))
             if flags & _INTERRUPTED:
                 raise NetlinkError("the rules were changed while they were read")
             if said == _DONE:
                 return found
             found.append(body[_NFGEN.size :])
+
+
+def elements(link: socket.socket, family: str, table: str, name: str) -> list[bytes]:
+    """The elements of a set or map, in no order of the kernel's. Raises NetlinkError as `dumped` does."""
+    named = text(_ELEMENTS_TABLE, table) + text(_ELEMENTS_SET, name)
+    return [
+        element
+        for body in dumped(link, Kind.GET_ELEMENTS, family, named)
+        for number, held in attributes(body)
+        if number == _ELEMENTS
+        for _, element in attributes(held)
+    ]
 
 
 def commit(link: socket.socket, messages: Sequence[Message]) -> None:
@@ -172,6 +184,10 @@ def nested(kind: int, *held: bytes) -> bytes:
 def text(kind: int, value: str) -> bytes:
     """An attribute that is a name."""
     return attribute(kind, value.encode() + b"\0")
+
+
+def _refusal(body: bytes) -> str:
+    return os.strerror(-struct.unpack_from("=i", body)[0])
 
 
 def _message(kind: int, flags: int, number: int, family: int, held: bytes, *, about: int = 0) -> bytes:

@@ -26,6 +26,7 @@ from workers.host.nfnetlink import (
     attributes,
     connection,
     dumped,
+    elements,
     nested,
     text,
 )
@@ -39,7 +40,6 @@ _MOST_KEPT = 32
 _TABLE = 1
 """The attribute that names the table, in messages of each kind here."""
 
-_CHAIN_NAME = 3
 _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 2, 4, 7
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
 _LOOKUP_SET, _LOOKUP_SET_ID = 1, 4
@@ -161,9 +161,9 @@ def _translated(parts: Parts) -> Translated:
             rules={place: tuple(found) for place, found in rules.items()},
             sets={(family, name): sets[family][name] for family, name in wanted_sets},
             elements={
-                (place, _key(element)): attribute(_LIST_ELEMENT | 0x8000, element)
+                (place, _key(element)): nested(_LIST_ELEMENT, element)
                 for _, place in MAPS
-                for element in _elements(link, *place)
+                for element in elements(link, place[0], TABLE, place[1])
             },
         )
 
@@ -202,21 +202,10 @@ def _within(
         looked_in = _word(dict(attributes(data))[_LOOKUP_SET])
         flags = dict(attributes(sets[looked_in])).get(_SET_FLAGS, bytes(4))
         if struct.unpack(">I", flags)[0] & _SET_IS_ANONYMOUS:
-            elements = b"".join(
-                attribute(_LIST_ELEMENT | 0x8000, element) for element in _elements(link, family, looked_in)
+            held = b"".join(
+                nested(_LIST_ELEMENT, element) for element in elements(link, family, TABLE, looked_in)
             )
-            yield _AnonymousSet(looked_in, sets[looked_in], elements)
-
-
-def _elements(link: socket.socket, family: str, name: str) -> list[bytes]:
-    named = text(_TABLE, TABLE) + text(_ELEMENTS_SET, name)
-    return [
-        element
-        for body in dumped(link, Kind.GET_ELEMENTS, family, named)
-        for number, held in attributes(body)
-        if number == _ELEMENTS
-        for _, element in attributes(held)
-    ]
+            yield _AnonymousSet(looked_in, sets[looked_in], held)
 
 
 def _expressions(rule: Mapping[int, bytes]) -> Iterator[tuple[str, bytes]]:
