@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -424,15 +424,8 @@ def test_a_running_machine_made_anew_has_what_its_template_has_and_only_that(
 
     machine, new = with_disk(machine, made, id=uuid4())
     wish = wishes.wish(machine := machine.model_copy(update={"run": 2, "stop_mode": StopMode.FORCE}))
-    if point:
-        place.host.kill()
-        place.host.set(OFFSHOOT_DIE_AT=point)
-        place.host.start()
-    place.ear.ask(place.host.name, wish)
-    if point:
-        place.host.wait_for_death()
-        place.host.set(OFFSHOOT_DIE_AT="")
-        place.host.start()
+    with place.host.dies_at(point) if point else nullcontext():
+        place.ear.ask(place.host.name, wish)
     end = place.ear.end_of(wish.operation_id)
     assert end.state is OperationState.DONE, end
     if not point:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -216,15 +217,8 @@ def test_a_running_machines_name_changes_and_a_worker_killed_meanwhile_does_it_a
     for name, point in (("www", ""), ("web", "wiring changed")):
         newest = wishes.later(newest, nics=(_card(LAB, 10, name),))
         wish = wishes.wish(newest)
-        if point:
-            place.host.kill()
-            place.host.set(OFFSHOOT_DIE_AT=point)
-            place.host.start()
-        place.ear.ask(place.host.name, wish)
-        if point:
-            place.host.wait_for_death()
-            place.host.set(OFFSHOOT_DIE_AT="")
-            place.host.start()
+        with place.host.dies_at(point) if point else nullcontext():
+            place.ear.ask(place.host.name, wish)
         end = place.ear.end_of(wish.operation_id)
         assert (end.error, [step.step for step in end.steps]) == (None, [Step.CHANGE_NETWORK])
         _says(place, web, f"look_a:{name}.lab.internal", lambda words: "192.168.57.10" in words)

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -95,6 +97,17 @@ class LabHost:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the worker lives on: {self.words()[-3000:]}") from None
         self._process = None
+
+    @contextmanager
+    def dies_at(self, point: str, *, seconds: float = 60) -> Iterator[None]:
+        """A worker that dies there in what is asked inside, and is started again when it has."""
+        self.kill()
+        self.set(OFFSHOOT_DIE_AT=point)
+        self.start()
+        yield
+        self.wait_for_death(seconds=seconds)
+        self.set(OFFSHOOT_DIE_AT="")
+        self.start()
 
     def set(self, **environ: str) -> None:
         """Settings for the next start; an empty one is taken away."""
