@@ -85,6 +85,8 @@ def make_uplinks_again(host: Host) -> None:
 def _made_again_in_time(config: HostConfig) -> tuple[str, ...]:
     """The same as uplinks.make_again, when the host's cards have what they had, or had time to."""
     deadline = time.monotonic() + _EARLY_SECONDS
+    if uplinks.is_early(config.state):
+        log.info("bridges of the host wait for what their cards had", seconds=_EARLY_SECONDS)
     while uplinks.is_early(config.state) and time.monotonic() < deadline:
         time.sleep(0.2)
     return uplinks.make_again(config)

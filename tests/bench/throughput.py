@@ -18,7 +18,8 @@ from uuid import uuid4
 
 from portal.machines.firewall import for_new_machine
 from tests.bench.table import Row, as_much
-from tests.guest.build import WITH_IPERF, fetch_package, guest_disc
+from tests.guest.build import WITH_IPERF, guest_disc
+from tests.guest.packages import fetch_package
 from tests.lab import wishes
 from tests.lab.network import OUTSIDE
 from tests.lab.processes import end_processes_of

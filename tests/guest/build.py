@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.bootable_disc import make_bootable_disc
+from tests.guest.packages import CACHE, fetch_package, run, unpacked
 
-CACHE = Path(__file__).parents[2] / ".cache" / "guest"
 _INIT = Path(__file__).with_name("init")
 _MODULES = (
     "virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover",
@@ -107,15 +107,6 @@ def kernel_and_initrd(kernel: Kernel = CLOUD) -> tuple[Path, Path]:
         return image, initrd
 
 
-def fetch_package(package: str, folder: Path) -> Path:
-    """The tree of one of Debian's packages, unpacked below `folder`."""
-    folder.chmod(0o755)  # apt downloads as its own account
-    _run("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package, cwd=folder)
-    [archive] = folder.glob(f"{package}_*.deb")
-    _run("dpkg", "-x", str(archive), "tree", cwd=folder)
-    return folder / "tree"
-
-
 def _fetch_kernel(kernel: Kernel, image: Path, modules: Path) -> None:
     tree = _unpacked(kernel.package)
     draft = modules.with_suffix(".draft")
@@ -130,20 +121,12 @@ def _fetch_kernel(kernel: Kernel, image: Path, modules: Path) -> None:
 
 
 def _unpacked(package: str) -> Path:
-    """The tree of the kernel that a meta-package names: fetched and unpacked once for all guests that it starts."""
-    kept = CACHE / "packages" / package
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with kept.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not kept.exists():
-            with tempfile.TemporaryDirectory(prefix="draft-", dir=kept.parent) as name:
-                folder = Path(name)
-                depends = _run("apt-cache", "depends", package, cwd=folder)
-                named = re.search(r"Depends: (linux-image-\d\S+)", depends)
-                if named is None:
-                    raise RuntimeError(f"{package} names no kernel: {depends}")
-                fetch_package(named.group(1), folder).rename(kept)
-    return kept
+    """The tree of the kernel that a meta-package names: one for all guests that it starts."""
+    depends = run("apt-cache", "depends", package, cwd=CACHE)
+    named = re.search(r"Depends: (linux-image-\d\S+)", depends)
+    if named is None:
+        raise RuntimeError(f"{package} names no kernel: {depends}")
+    return unpacked(named.group(1))
 
 
 def _make_initrd(target: Path, modules: Path, kernel: Kernel) -> None:
@@ -173,13 +156,9 @@ def _add_program(tree: Path, path: str, packages: tuple[str, ...]) -> None:
             fetched = fetch_package(package, Path(name))
         program = fetched / path
         libraries = f"LD_LIBRARY_PATH={fetched}/usr/lib/x86_64-linux-gnu"
-        listed = _run("env", libraries, "ldd", str(program), cwd=Path(name))
+        listed = run("env", libraries, "ldd", str(program), cwd=Path(name))
         for library in re.findall(r"(/\S+)(?= \(0x)", listed):
             folder = "lib64" if "ld-linux" in library else "lib/x86_64-linux-gnu"
             (tree / folder).mkdir(parents=True, exist_ok=True)
             shutil.copy(library, tree / folder)
         shutil.copy(program, tree / "sbin")
-
-
-def _run(*argv: str, cwd: Path) -> str:
-    return subprocess.run(argv, cwd=cwd, check=True, capture_output=True, text=True, timeout=300).stdout

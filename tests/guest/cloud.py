@@ -14,7 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.guest.build import CACHE, CLOUD, Kernel, kernel_and_initrd
+from tests.guest.build import CLOUD, Kernel, kernel_and_initrd
+from tests.guest.packages import CACHE
 
 FOLDER = CACHE / "cloud"
 _HERE = Path(__file__).parent

@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.guest.build import CACHE, WITH_DRIVES, fetch_package, kernel_and_initrd
+from tests.guest.build import WITH_DRIVES, kernel_and_initrd
+from tests.guest.packages import CACHE, fetch_package
 
 _SHIM = "usr/lib/shim/shimx64.efi.signed"
 _GRUB = "usr/lib/grub/x86_64-efi-signed/gcdx64.efi.signed"

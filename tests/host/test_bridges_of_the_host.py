@@ -2,127 +2,39 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import pytest
 
 from tests.guest.build import guest_disc
 from tests.lab import wishes
-from tests.lab.broker import Broker, PortalsEar
-from tests.lab.folder import short_folder
 from tests.lab.host import LabHost
-from tests.lab.network import HostNetwork, Switch
+from tests.lab.switch import Switch
+from tests.lab.switched import BRIDGE, CARD, GUESTS, Switched, bare, confirmed, hosts_on_a_switch, layout
 from tests.lab.waiting import wait_for
 from workers.contract.errors import ErrorCode
-from workers.contract.jobs import Job, MakeBridge, RemoveBridge
-from workers.contract.messages import DoJob, OperationState, Progress
+from workers.contract.jobs import MakeBridge, RemoveBridge
+from workers.contract.messages import DoJob, OperationState
 from workers.contract.networks import NetworkKind, NetworkSpec
 from workers.contract.spec import MachineSpec, NicSpec, Power, StopMode
 from workers.killpoints import UPLINK_POINTS
 
-CARD, BRIDGE = Switch.CARD, f"br-{Switch.CARD}"
 SEGMENT = NetworkSpec(
     id=UUID("b1f2c9e7-7a34-4c1d-9a55-0a1b2c3d4e5f"), kind=NetworkKind.BRIDGED, bridge=BRIDGE
 )
-GUESTS = {"52:54:00:00:01:01": "198.51.100.101", "52:54:00:00:01:02": "198.51.100.102"}
 
 
-@dataclass
-class Lab:
-    """The switch, its hosts, and the portal's ear."""
-
-    switch: Switch
-    ear: PortalsEar
-    hosts: list[LabHost]
-
-    def do(self, host: LabHost, job: Job) -> Progress:
-        message = DoJob(operation_id=uuid4(), job=job)
-        self.ear.ask_job(host.name, message)
-        return self.ear.end_of(message.operation_id)
-
-    def done(self, host: LabHost, job: Job) -> None:
-        end = self.do(host, job)
-        assert end.state is OperationState.DONE, (end, host.words()[-3000:])
-
-    def refused(self, host: LabHost, job: Job) -> str:
-        end = self.do(host, job)
-        assert end.error is not None
-        assert end.error.code is ErrorCode.BRIDGE_REFUSED, end
-        return end.error.detail
-
-
-@contextmanager
-def _lab(hosts: int) -> Iterator[Lab]:
-    with ExitStack() as stack:
-        folder = stack.enter_context(short_folder())
-        switch = stack.enter_context(closing(Switch(folder, GUESTS)))
-        broker = Broker(folder / "redis", enter=switch.near(), listens_on=Switch.NEIGHBOUR)
-        stack.enter_context(closing(broker))
-        ear = stack.enter_context(closing(PortalsEar(broker)))
-        lab = Lab(switch, ear, [])
-        for number in range(1, hosts + 1):
-            network = stack.enter_context(closing(HostNetwork(folder, internet=False)))
-            switch.plug_in(network.host, f"198.51.100.{10 + number}/24", f"2001:db8:7::{number}/64")
-            network.inside("ip", "route", "add", "default", "via", Switch.NEIGHBOUR, "metric", "70")
-            network.inside("ip", "route", "add", "203.0.113.0/24", "via", Switch.NEIGHBOUR, "mtu", "1400")
-            network.inside("ip", "-6", "route", "add", "default", "via", "2001:db8:7::ff", "metric", "80")
-            host = LabHost(
-                f"rack-{number}", folder / f"h{number}", broker, network, OFFSHOOT_BROKER_URL=broker.tcp_url,
-                OFFSHOOT_BRIDGE_SECONDS="2", OFFSHOOT_NETWORK_CHECK_SECONDS="1",
-            )  # fmt: skip
-            stack.enter_context(closing(host))
-            host.start()
-            lab.hosts.append(host)
-        for host in lab.hosts:
-            ear.heartbeat(host.name)
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Switched]:
+    with hosts_on_a_switch(2) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def pair() -> Iterator[Lab]:
-    with _lab(2) as lab:
+def lone() -> Iterator[Switched]:
+    with hosts_on_a_switch(1) as lab:
         yield lab
-
-
-@pytest.fixture(scope="module")
-def lone() -> Iterator[Lab]:
-    with _lab(1) as lab:
-        yield lab
-
-
-def layout(host: LabHost, link: str) -> dict[str, list[str]]:
-    """The addresses and routes of an interface, link-local ones left out."""
-    if link not in host.network.inside("ip", "-o", "link"):
-        return {}
-    try:
-        [shown] = json.loads(host.network.inside("ip", "-j", "addr", "show", "dev", link)) or [{}]
-        routes = host.network.inside("ip", "route", "show", "dev", link).splitlines()
-        routes += host.network.inside("ip", "-6", "route", "show", "dev", link).splitlines()
-    except subprocess.CalledProcessError:  # it went while it was looked at
-        return {}
-    return {
-        "addresses": [
-            f"{each['local']}/{each['prefixlen']}"
-            for each in shown.get("addr_info", [])
-            if each["scope"] != "link"
-        ],
-        "routes": sorted(" ".join(each.split()) for each in routes if not each.startswith("fe80")),
-    }
-
-
-def bare(host: LabHost, before: dict[str, list[str]]) -> bool:
-    """The card has what it had before, and there is no bridge."""
-    return layout(host, CARD) == before and not layout(host, BRIDGE)
-
-
-def confirmed(host: LabHost) -> None:
-    """What was changed last is neither undone any more nor in anybody's way."""
-    wait_for("no change is open", lambda: not list(host.state.uplinks.glob("changes/*.json")), seconds=20)
 
 
 def _machine(mac: str, other: str, host: LabHost) -> MachineSpec:
@@ -131,7 +43,7 @@ def _machine(mac: str, other: str, host: LabHost) -> MachineSpec:
     return wishes.spec(name="box", nics=(nic,), disc=host.put_disc(uuid4(), disc), memory_mib=256)
 
 
-def test_machines_of_two_hosts_and_a_neighbour_are_in_one_flat_segment(pair: Lab) -> None:
+def test_machines_of_two_hosts_and_a_neighbour_are_in_one_flat_segment(pair: Switched) -> None:
     before = [layout(host, CARD) for host in pair.hosts]
     missing = wishes.wish(_machine(next(iter(GUESTS)), "198.51.100.1", pair.hosts[0]))
     pair.ear.ask(pair.hosts[0].name, missing)
@@ -177,7 +89,7 @@ def test_machines_of_two_hosts_and_a_neighbour_are_in_one_flat_segment(pair: Lab
         pair.done(host, RemoveBridge(bridge=BRIDGE))
 
 
-def test_a_bridge_with_which_the_broker_is_out_of_reach_is_taken_back(lone: Lab) -> None:
+def test_a_bridge_with_which_the_broker_is_out_of_reach_is_taken_back(lone: Switched) -> None:
     [host] = lone.hosts
     before = layout(host, CARD)
     host.network.inside(
@@ -192,7 +104,7 @@ def test_a_bridge_with_which_the_broker_is_out_of_reach_is_taken_back(lone: Lab)
     assert bare(host, before)
 
 
-def test_a_bridge_that_reached_the_broker_at_first_and_then_no_more_is_taken_back(lone: Lab) -> None:
+def test_a_bridge_that_reached_the_broker_at_first_and_then_no_more_is_taken_back(lone: Switched) -> None:
     [host] = lone.hosts
     before = layout(host, CARD)
     job = DoJob(operation_id=uuid4(), job=MakeBridge(interface=CARD))
@@ -211,7 +123,9 @@ def test_a_bridge_that_reached_the_broker_at_first_and_then_no_more_is_taken_bac
 
 
 @pytest.mark.parametrize("point", UPLINK_POINTS)
-def test_a_worker_killed_while_it_makes_a_bridge_leaves_the_card_as_it_was(lone: Lab, point: str) -> None:
+def test_a_worker_killed_while_it_makes_a_bridge_leaves_the_card_as_it_was(
+    lone: Switched, point: str
+) -> None:
     [host] = lone.hosts
     before = layout(host, CARD)
     host.kill()
@@ -228,7 +142,7 @@ def test_a_worker_killed_while_it_makes_a_bridge_leaves_the_card_as_it_was(lone:
     wait_for("nothing is left", lambda: not list(host.state.uplinks.glob("**/*.json")), seconds=10)
 
 
-def test_a_bridge_that_is_gone_is_made_again_and_one_killed_while_it_goes_stays(lone: Lab) -> None:
+def test_a_bridge_that_is_gone_is_made_again_and_one_killed_while_it_goes_stays(lone: Switched) -> None:
     [host] = lone.hosts
     before = layout(host, CARD)
     lone.done(host, MakeBridge(interface=CARD))
@@ -267,7 +181,7 @@ def test_a_bridge_that_is_gone_is_made_again_and_one_killed_while_it_goes_stays(
     assert layout(host, CARD)["addresses"] == before["addresses"]
 
 
-def test_what_cannot_get_a_bridge_is_refused_with_a_sentence(lone: Lab) -> None:
+def test_what_cannot_get_a_bridge_is_refused_with_a_sentence(lone: Switched) -> None:
     [host] = lone.hosts
     inside = host.network.inside
     inside("ip", "link", "add", "own0", "type", "bridge")

@@ -18,7 +18,7 @@ NAME = "mirror.example.org"
 NAME_ADDRESS = "203.0.113.77"
 PAGE = "a page from the internet"
 
-_SERVER = """
+SERVER = """
 import http.server
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -33,7 +33,7 @@ http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Page).serve_forever()
 _CONTROL_GROUPS = """
 mount -t tmpfs tmpfs /sys/fs/cgroup && cd /sys/fs/cgroup && mkdir unified cpu && mount -t cgroup2 cgroup2 unified
 mount -t cgroup -o cpu cgroup cpu 2>/dev/null || rmdir cpu
-cd "$OLDPWD" && exec "$@"
+cd "$OLDPWD"
 """
 
 
@@ -48,17 +48,17 @@ class HostNetwork:
         self.host = f"ofs-{word}-host"
         self._internet = f"ofs-{word}-out" if internet else ""
         self.uplink = f"v{word}h" if internet else ""
-        self._control_groups = control_groups
+        self._mounts = _CONTROL_GROUPS if control_groups else ""
         self._processes: list[subprocess.Popen[bytes]] = []
-        _ip("netns", "add", self.host)
+        ip("netns", "add", self.host)
         self.inside("ip", "link", "set", "lo", "up")
         # A new namespace has the settings of the first one (kernel: ip-sysctl.rst), where an installation may be running.
         self.inside("sysctl", "-q", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
         if not internet:
             return
-        _ip("netns", "add", self._internet)
-        _ip("-n", self._internet, "link", "set", "lo", "up")
-        _ip(
+        ip("netns", "add", self._internet)
+        ip("-n", self._internet, "link", "set", "lo", "up")
+        ip(
             "link",
             "add",
             f"v{word}h",
@@ -76,12 +76,12 @@ class HostNetwork:
             (self.host, self.card, HOST_OUTSIDE, HOST_OUTSIDE6),
             (self._internet, f"v{word}i", OUTSIDE, OUTSIDE6),
         ):
-            _ip("-n", namespace, "addr", "add", f"{address}/24", "dev", link)
-            _ip("-n", namespace, "addr", "add", f"{address6}/64", "dev", link, "nodad")
-            _ip("-n", namespace, "link", "set", link, "up")
-        _ip("-n", self.host, "route", "add", "default", "via", OUTSIDE)
-        self._start(folder, sys.executable, "-c", _SERVER.format(page=PAGE))
-        _ip("-n", self._internet, "-6", "addr", "add", "2001:db8:2::1/128", "dev", "lo")
+            ip("-n", namespace, "addr", "add", f"{address}/24", "dev", link)
+            ip("-n", namespace, "addr", "add", f"{address6}/64", "dev", link, "nodad")
+            ip("-n", namespace, "link", "set", link, "up")
+        ip("-n", self.host, "route", "add", "default", "via", OUTSIDE)
+        self._start(folder, sys.executable, "-c", SERVER.format(page=PAGE))
+        ip("-n", self._internet, "-6", "addr", "add", "2001:db8:2::1/128", "dev", "lo")
         # A router that does not forward says so to whoever looks whether it is still there, and is then none (RFC 4861, 7.2.5).
         self.run_outside("sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1")
         self._start(
@@ -96,9 +96,13 @@ class HostNetwork:
         return _output(("ip", "netns", "exec", self.host, *argv), check=check)
 
     def enter(self) -> tuple[str, ...]:
-        """What to put before a command so that it runs in the host's namespace."""
+        """What to put before a command so that it runs in the host's namespace, and sees what was mounted for it there."""
         inside = ("ip", "netns", "exec", self.host)
-        return (*inside, "sh", "-c", _CONTROL_GROUPS, "sh") if self._control_groups else inside
+        return (*inside, "sh", "-e", "-c", f'{self._mounts}exec "$@"', "sh") if self._mounts else inside
+
+    def mount(self, script: str) -> None:
+        """Each program that enters from now on has what these commands mount, lines of sh, for itself alone."""
+        self._mounts += script
 
     def run_outside(self, *argv: str, check: bool = True) -> str:
         """Run a program on the internet; its output."""
@@ -150,80 +154,11 @@ class HostNetwork:
         return bool(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
 
-class Switch:
-    """A switch in a namespace of its own, with a neighbour on it that is no machine: it has a page, and gives out addresses."""
-
-    NEIGHBOUR = "198.51.100.1"
-    CARD = "card0"
-
-    def __init__(self, folder: Path, leases: dict[str, str]) -> None:
-        """`leases` are the addresses that the neighbour's DHCP server gives out, by MAC."""
-        word = secrets.token_hex(3)
-        self._word, self._ports = word, 0
-        self._switch, self._neighbour = f"ofs-{word}-switch", f"ofs-{word}-near"
-        self._processes: list[subprocess.Popen[bytes]] = []
-        for namespace in (self._switch, self._neighbour):
-            _ip("netns", "add", namespace)
-            _ip("-n", namespace, "link", "set", "lo", "up")
-        _ip("-n", self._switch, "link", "add", "switch", "type", "bridge")
-        _ip("-n", self._switch, "link", "set", "switch", "up")
-        self.plug_in(self._neighbour, f"{self.NEIGHBOUR}/24")
-        hosts = [f"--dhcp-host={mac},{address}" for mac, address in leases.items()]
-        self._start(
-            folder, "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--port=0",
-            "--pid-file", "--user=root", "--log-facility=-", "--dhcp-range=198.51.100.0,static,255.255.255.0",
-            f"--dhcp-leasefile={folder / 'switch.leases'}", "--no-ping", *hosts,
-        )  # fmt: skip
-        self._start(folder, sys.executable, "-c", _SERVER.format(page=PAGE))
-
-    def plug_in(self, namespace: str, *addresses: str) -> None:
-        """A card for a namespace, with a cable to the switch."""
-        self._ports += 1
-        port = f"v{self._word}{self._ports}"
-        _ip(
-            "link", "add", self.CARD, "netns", namespace, "type", "veth", "peer", port, "netns", self._switch
-        )  # fmt: skip
-        _ip("-n", self._switch, "link", "set", port, "master", "switch", "up")
-        for address in addresses:
-            _ip(
-                "-n",
-                namespace,
-                "addr",
-                "add",
-                address,
-                "dev",
-                self.CARD,
-                *(("nodad",) if ":" in address else ()),
-            )
-        _ip("-n", namespace, "link", "set", self.CARD, "up")
-
-    def near(self) -> tuple[str, ...]:
-        """What to put before a command so that it runs at the neighbour."""
-        return ("ip", "netns", "exec", self._neighbour)
-
-    def reaches(self, address: str) -> bool:
-        """The neighbour reaches this address."""
-        argv = (*self.near(), "ping", "-c", "1", "-W", "2", address)
-        return subprocess.run(argv, check=False, capture_output=True).returncode == 0
-
-    def close(self) -> None:
-        """Stop the servers, remove the namespaces."""
-        for process in self._processes:
-            process.terminate()
-            process.wait(10)
-        for namespace in (self._neighbour, self._switch):
-            subprocess.run(("ip", "netns", "del", namespace), check=False, capture_output=True)
-
-    def _start(self, folder: Path, *argv: str) -> None:
-        with (folder / "switch.log").open("ab") as log:
-            self._processes.append(subprocess.Popen((*self.near(), *argv), stdout=log, stderr=log))
-
-
 def _output(argv: tuple[str, ...], *, check: bool) -> str:
     return subprocess.run(
         argv, check=check, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
     ).stdout
 
 
-def _ip(*argv: str) -> None:
+def ip(*argv: str) -> None:
     subprocess.run(("ip", *argv), check=True, timeout=30)

@@ -89,6 +89,18 @@ def test_a_host_is_connected_by_a_bridge_that_it_has(browser: Client, rack: Host
     assert "Connects: office" not in browser.get("/hosts/rack-1/").content.decode()
 
 
+def test_a_card_with_an_address_by_dhcp_is_told_apart_before_a_bridge_is_made_around_it(
+    browser: Client, lan: Network
+) -> None:
+    by_hand = people.interface("eth2", addresses=("203.0.113.4/24",))
+    people.host_heard(interfaces=(CARD.model_copy(update={"is_leased": True}), by_hand))
+    for page in (f"/networks/{lan.pk}/", "/hosts/rack-1/"):
+        said = browser.get(page).content.decode()
+        assert "eth1 (192.0.2.7/24, by DHCP)" in said
+        assert "eth2 (203.0.113.4/24)" in said
+        assert "have it reserved for the host" in said
+
+
 def test_a_host_number_beyond_all_is_nothing(browser: Client, lan: Network) -> None:
     for number in ("0", "9" * 30):
         assert browser.post(f"/networks/{lan.pk}/uplinks/{number}/remove/").status_code == 404

@@ -76,6 +76,7 @@ class InterfaceFacts(Message):
     ports: tuple[str, ...] = ()
     bridge: str = ""
     is_ours: bool = Field(default=False, description="a bridge that we made around a card")
+    is_leased: bool = Field(default=False, description="an IPv4 address of it is given for a time: by DHCP")
 
 
 class HostFacts(Message):

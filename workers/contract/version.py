@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from workers.contract.errors import MessageError, VersionError
 
-CONTRACT_VERSION = 3
+CONTRACT_VERSION = 4
 """Raised with every change that an older reader would misunderstand."""
 
-READABLE_VERSIONS = (1, 2, 3)
-"""Versions 2 and 3 only added fields that may be left out, so what a host wrote down under an earlier one is still understood."""
+READABLE_VERSIONS = (1, 2, 3, 4)
+"""Versions 2 to 4 only added fields that may be left out, so what a host wrote down under an earlier one is still understood."""
 
 
 class Message(BaseModel):

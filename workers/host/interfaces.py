@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from workers.plan.names import is_ours
 _SYS = Path("/sys/class/net")
 _ETHERNET = 1  # linux/if_arp.h
 _IFF_UP = 0x1  # linux/if.h
+_FOREVER = 0xFFFFFFFF  # linux/if_addr.h: an address without an end
 _CARDS = (None, "veth", "bond", "team", "vlan")
 """What counts as a card, by its kind in netlink (None: hardware). A container's own end of a veth lies in the container."""
 
@@ -29,7 +31,7 @@ def interface_facts(made: Collection[str]) -> tuple[InterfaceFacts, ...]:
     try:
         with IPRoute() as route:
             all_links = {message["index"]: message for message in route.get_links()}
-            addresses = _addresses(route)
+            addresses, leased = _addresses(route)
             defaults = _with_default_route(route)
     except NetlinkError as exc:
         raise links.LinkError(f"interfaces: {exc}") from exc
@@ -54,6 +56,7 @@ def interface_facts(made: Collection[str]) -> tuple[InterfaceFacts, ...]:
                 ports=_ports(index, names, masters) if kind == "bridge" else (),
                 bridge=masters[index],
                 is_ours=name in made,
+                is_leased=index in leased,
             )
         )
     return tuple(sorted(facts, key=lambda each: each.name))
@@ -84,13 +87,18 @@ def _kind(message: Any) -> str | None:
     return info.get_attr("IFLA_INFO_KIND") if info is not None else None
 
 
-def _addresses(route: IPRoute) -> dict[int, list[str]]:
+def _addresses(route: IPRoute) -> tuple[dict[int, list[str]], set[int]]:
+    """Those of each interface, and which have one of IPv4 that has an end: a DHCP client has brought it."""
     found: dict[int, list[str]] = {}
+    leased: set[int] = set()
     for message in route.get_addr():
         address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
         if message["scope"] == 0:  # RT_SCOPE_UNIVERSE
             found.setdefault(message["index"], []).append(f"{address}/{message['prefixlen']}")
-    return found
+            times = message.get_attr("IFA_CACHEINFO")
+            if message["family"] == socket.AF_INET and times and times["ifa_valid"] != _FOREVER:
+                leased.add(message["index"])
+    return found, leased
 
 
 def _with_default_route(route: IPRoute) -> set[int]:

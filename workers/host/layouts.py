@@ -1,4 +1,4 @@
-"""The addresses and routes of an interface: read, kept as JSON, and laid on another interface. Speaks netlink (pyroute2).
+"""What an interface has as one thing that can move: its addresses and routes, by netlink (pyroute2), and its name servers.
 
 What the kernel makes by itself stays out: link-local addresses, and what routers advertise, which the other interface hears
 again. An IPv4 address that a DHCP client has brought counts as the host's own from then on: it has no end.
@@ -15,9 +15,10 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from workers.host.links import LinkError, index_of
+from workers.host.name_servers import lay_name_servers, read_name_servers
 
 Layout = dict[str, Any]
-"""`addresses` and `routes` as netlink fields, `ipv6` the interface's settings, `mac` and `mtu`."""
+"""`addresses` and `routes` as netlink fields, `ipv6` the interface's settings, `mac` and `mtu`, `name_servers` or None."""
 
 # linux/if_addr.h, linux/rtnetlink.h
 _TEMPORARY, _NODAD, _NOPREFIXROUTE, _PERMANENT = 0x01, 0x02, 0x200, 0x80
@@ -44,13 +45,18 @@ def read_layout(name: str) -> Layout:
                 "ipv6": _read_settings(name),
                 "addresses": [field for m in route.get_addr(index=index) if (field := _address(m))],
                 "routes": _routes(route, index, name),
+                "name_servers": read_name_servers(name),
             }
     except (NetlinkError, OSError) as exc:
         raise LinkError(f"{name}: {exc}") from exc
 
 
 def lay(route: IPRoute, name: str, layout: Layout) -> None:
-    """The interface has these addresses and routes, beside what it has. Does nothing twice. Raises NetlinkError, OSError."""
+    """The interface has these addresses, routes and name servers, beside what it has. Does nothing twice.
+
+    Where systemd-networkd sees to its name servers they stay what that has. Raises NetlinkError, OSError; LinkError where
+    the name servers could not be told to systemd-resolved.
+    """
     index = index_of(name)
     _write_settings(name, layout["ipv6"])
     no_ipv6 = layout["ipv6"].get("disable_ipv6") == "1"
@@ -61,6 +67,7 @@ def lay(route: IPRoute, name: str, layout: Layout) -> None:
     for fields in sorted(layout["routes"], key=lambda each: "gateway" in each):
         if not (no_ipv6 and fields["family"] == socket.AF_INET6):
             route.route("replace", oif=index, **fields)
+    lay_name_servers(name, layout.get("name_servers"))
 
 
 def strip(route: IPRoute, name: str) -> None:
@@ -75,10 +82,14 @@ def gateways(layout: Layout) -> tuple[str, ...]:
 
 
 def lacks(layout: Layout, other: Layout) -> bool:
-    """An address that stays, or a way out, of the other layout is not in this one."""
+    """An address that stays, or a way out, of the other layout is not in this one; or that had name servers, this has none."""
     here = {each["local"] for each in layout["addresses"]}
     there = {each["local"] for each in other["addresses"] if "valid_lft" not in each}
-    return not there <= here or not set(gateways(other)) <= set(gateways(layout))
+    return (
+        not there <= here
+        or not set(gateways(other)) <= set(gateways(layout))
+        or (other.get("name_servers") is not None and layout["name_servers"] is None)
+    )
 
 
 def _address(message: Any) -> dict[str, Any] | None:
@@ -96,8 +107,9 @@ def _address(message: Any) -> dict[str, Any] | None:
         "scope": message["scope"],
         "flags": flags & _NOPREFIXROUTE | (_NODAD if six else 0),
     }
-    if message.get_attr("IFA_BROADCAST"):
-        fields["broadcast"] = message.get_attr("IFA_BROADCAST")
+    for key, kind in (("broadcast", "IFA_BROADCAST"), ("rt_priority", "IFA_RT_PRIORITY")):
+        if message.get_attr(kind):
+            fields[key] = message.get_attr(kind)
     times = message.get_attr("IFA_CACHEINFO")
     if six and times and not flags & _PERMANENT and times["ifa_valid"] != _FOREVER:
         fields |= {"preferred_lft": times["ifa_preferred"], "valid_lft": times["ifa_valid"]}

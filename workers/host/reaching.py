@@ -1,4 +1,4 @@
-"""Whom the host reaches: the broker, and the neighbours through whom its default routes go."""
+"""Whom the host reaches: the broker, the neighbours through whom its default routes go, and whether it has name servers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from workers.contract.broker import TRANSPORT_OPTIONS
 from workers.host.layouts import Layout, gateways
 from workers.host.links import index_of
+from workers.host.name_servers import read_name_servers
 
 _ANSWER_SECONDS = 2
 _BETWEEN_SECONDS = 0.5
@@ -23,10 +24,11 @@ _ANSWERED = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # linux/neighbour.h: reachable, st
 
 @dataclass(frozen=True)
 class Reached:
-    """Who answered before a change."""
+    """Who answered before a change, and whether systemd-resolved had name servers for the interface alone."""
 
     broker: bool
     neighbours: tuple[str, ...]
+    has_name_servers: bool
 
 
 def reached_now(broker_url: str, layout: Layout, port: str) -> Reached:
@@ -34,6 +36,7 @@ def reached_now(broker_url: str, layout: Layout, port: str) -> Reached:
     return Reached(
         broker=_broker_answers(broker_url),
         neighbours=tuple(each for each in gateways(layout) if _neighbour_answers(each, port)),
+        has_name_servers=layout.get("name_servers") is not None,
     )
 
 
@@ -47,6 +50,7 @@ def still_reaches(broker_url: str, before: Reached, port: str, *, seconds: float
         is_last = time.monotonic() >= deadline
         lost = ["the broker"] if before.broker and not _broker_answers(broker_url) else []
         lost += [each for each in before.neighbours if not _neighbour_answers(each, port)]
+        lost += ["its name servers"] if before.has_name_servers and read_name_servers(port) is None else []
         if is_last:
             return ", ".join(lost)
         time.sleep(max(0.0, min(_BETWEEN_SECONDS, deadline - time.monotonic())))
