@@ -24,7 +24,7 @@ from workers.contract.acts import TakeBackup, TakeSnapshot
 from workers.contract.disks import MIB, DiskKind, DiskSpec
 from workers.contract.errors import ErrorCode
 from workers.contract.host import BANDWIDTH_IN_FEATURE, BANDWIDTH_OUT_FEATURE
-from workers.contract.messages import OperationState, Step
+from workers.contract.messages import ApplyMachine, OperationState, Step
 from workers.contract.spec import GIB, DiskBus, MachineSpec, NicSpec, Power
 from workers.host import cgroups
 from workers.host.shaping import missing_for_limits
@@ -160,6 +160,35 @@ def test_a_limit_that_cannot_be_set_is_told_and_leaves_the_others_as_they_were(p
     assert place.traces() == {}
 
 
+def test_a_machine_that_starts_comes_before_those_that_compute_until_it_is_there(place: Standing) -> None:
+    machine = wishes.spec(number=12, memory_mib=64)
+    asked = _started_by_a_worker_that_dies_meanwhile(place, machine)
+    assert _weight(machine) in (None, "10000", "102400")
+    place.host.start()
+    assert place.ear.end_of(asked.operation_id, seconds=90).state is OperationState.DONE
+    wait_for("it is one of many", lambda: _weight(machine) in (None, "100", "1024"), seconds=20)
+    other = place.done(wishes.spec(number=13, memory_mib=64))
+    assert _weight(other) in (None, "100", "1024")
+    for each in (machine, other):
+        place.delete(wishes.later(each))
+    assert place.traces() == {}
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="this kernel does not group by sessions"
+)
+def test_so_does_one_where_processors_are_shared_among_sessions() -> None:
+    with standing_host() as bare:
+        machine = wishes.spec(memory_mib=64)
+        asked = _started_by_a_worker_that_dies_meanwhile(bare, machine)
+        assert _place_among_sessions(bare) == ["nice -15"]
+        bare.host.start()
+        assert bare.ear.end_of(asked.operation_id, seconds=90).state is OperationState.DONE
+        wait_for("nobody hurries", lambda: _place_among_sessions(bare) == ["nice 0"], seconds=20)
+        bare.done(wishes.spec(number=11, memory_mib=64))
+        assert _place_among_sessions(bare) == ["nice 0", "nice 0"]
+
+
 def test_the_host_says_what_it_cannot_limit(place: Standing) -> None:
     missing = place.ear.heartbeat(place.host.name).facts.missing_features
     assert not [feature for feature in missing if "Bandwidth" in feature]
@@ -261,6 +290,24 @@ def _buckets(place: Standing, link: str) -> list[int]:
     """Bytes a second of each token bucket of a link."""
     said = json.loads(place.host.network.inside("tc", "-json", "qdisc", "show", "dev", link))
     return [each["options"]["rate"] for each in said if each["kind"] == "tbf"]
+
+
+def _started_by_a_worker_that_dies_meanwhile(place: Standing, machine: MachineSpec) -> ApplyMachine:
+    place.host.kill()
+    place.host.set(OFFSHOOT_DIE_AT="machine hurried")
+    place.host.start()
+    asked = wishes.wish(machine)
+    place.ear.ask(place.host.name, asked)
+    place.host.wait_for_death()
+    place.host.set(OFFSHOOT_DIE_AT="")
+    return asked
+
+
+def _place_among_sessions(place: Standing) -> list[str]:
+    """Of each qemu, as sched(7) has it."""
+    return [
+        Path(f"/proc/{pid}/autogroup").read_text().partition(" ")[2].strip() for pid in place.host.qemus()
+    ]
 
 
 def _weight(machine: MachineSpec) -> str | None:

@@ -77,7 +77,7 @@ def test_the_units_environment_is_the_launchers() -> None:
 
 
 def test_systemd_takes_every_unit(tmp_path: Path) -> None:
-    for unit in (*UNITS, DOCKER / "systemd" / "offshoot.target"):
+    for unit in (*UNITS, *(DOCKER / "systemd" / f"offshoot.{kind}" for kind in ("target", "slice"))):
         # systemd looks whether the programs are there, so they are looked for where they are.
         (tmp_path / unit.name).write_text(unit.read_text().replace("/opt/offshoot", str(ROOT)))
     checked = subprocess.run(
@@ -90,6 +90,13 @@ def test_systemd_takes_every_unit(tmp_path: Path) -> None:
     # What systemd says of units that are not ours does not count; ours are named in each complaint.
     ours = [line for line in checked.stderr.splitlines() if "offshoot" in line and str(ROOT) not in line]
     assert (len(UNITS), ours) == (7, [])
+
+
+def test_what_serves_people_and_machines_comes_before_machines_that_compute() -> None:
+    # Each machine's group lies beside the slice, with a weight of 100.
+    assert "\nCPUWeight=10000\n" in (DOCKER / "systemd" / "offshoot.slice").read_text()
+    for unit in UNITS:
+        assert "\nSlice=offshoot.slice\n" in unit.read_text(), unit.name
 
 
 def test_a_machine_outlives_the_restart_of_its_hosts_unit() -> None:

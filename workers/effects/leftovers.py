@@ -1,4 +1,6 @@
-"""What a worker that was killed in a backup or an export has left, where nobody goes on with it: the person has cancelled."""
+"""What a worker that was killed has left where nobody goes on with it: of a backup or an export that the person has cancelled,
+and the hurry of a machine that it had just started.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import shutil
 import structlog
 
 from workers.contract.errors import OffshootError
-from workers.host import processes, wishes
+from workers.host import cgroups, living, processes, wishes
 from workers.host.blocks import Blocks
 from workers.host.locks import LockBusy, locked_within
 from workers.plan.names import MachineFolder
@@ -30,6 +32,8 @@ def clear_leftovers(host: Host) -> None:
 
 
 def _clear(host: Host, folder: MachineFolder) -> None:
+    if processes.runs(folder) and (now := living.living(folder)) is not None:
+        cgroups.hurry_no_more(now.spec.machine_id, now.spec.cpu_weight)
     wish = wishes.newest_wish(folder)
     act = wish.act.kind if wish is not None and wish.act is not None else ""
     if act != "export_machine":

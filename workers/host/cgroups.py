@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -22,6 +23,7 @@ _MOUNTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
 _OLD_CPU_MOUNTS = (Path("/sys/fs/cgroup/cpu,cpuacct"), Path("/sys/fs/cgroup/cpu"))
 _NORMAL_SHARES, _LEAST_SHARES = 1024, 2
 _EMPTY_SECONDS = 0.5
+_MOST_WEIGHT, _HURRIED_NICE = 10_000, -15
 
 
 def adopt(machine_id: UUID, pid: int) -> None:
@@ -43,13 +45,26 @@ def weigh(machine_id: UUID, weight: int) -> bool:
         if not group.exists() or not (group / "cgroup.procs").read_text():
             for pid in pids_by_arguments("-uuid", str(machine_id)):
                 adopt(machine_id, pid)
-        if (group / "cpu.weight").exists():
-            (group / "cpu.weight").write_text(str(weight))
-        else:
-            (group / "cpu.shares").write_text(str(shares(weight)))
+        _write_weight(group, weight)
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def hurried(machine_id: UUID, pid: int) -> Iterator[None]:
+    """Meanwhile the machine, which was adopted, comes before all others: else one that starts waits behind each that computes."""
+    _place(machine_id, pid, weight=_MOST_WEIGHT, nice=_HURRIED_NICE)
+    try:
+        yield
+    finally:
+        _place(machine_id, pid, weight=NORMAL_CPU_WEIGHT, nice=0)
+
+
+def hurry_no_more(machine_id: UUID, weight: int) -> None:
+    """The living machine has its own weight, and the usual place: where a worker was killed while it hurried."""
+    for pid in pids_by_arguments("-uuid", str(machine_id)):
+        _place(machine_id, pid, weight=weight, nice=0)
 
 
 def shares(weight: int) -> int:
@@ -71,6 +86,23 @@ def drop(machine_id: UUID) -> None:
                 time.sleep(0.01)
         with suppress(OSError):
             (root / "offshoot").rmdir()  # an earlier version's, around its groups
+
+
+def _place(machine_id: UUID, pid: int, *, weight: int, nice: int) -> None:
+    """By weight, or by the place of its session among all sessions (sched(7), autogroup), which counts where no group does."""
+    root = _cpu_root()
+    with suppress(OSError):
+        if root is not None:
+            _write_weight(_group(root, machine_id), weight)
+        else:
+            (Path("/proc") / str(pid) / "autogroup").write_text(str(nice))
+
+
+def _write_weight(group: Path, weight: int) -> None:
+    if (group / "cpu.weight").exists():
+        (group / "cpu.weight").write_text(str(weight))
+    else:
+        (group / "cpu.shares").write_text(str(shares(weight)))
 
 
 def _is_busy(group: Path) -> bool:

@@ -91,7 +91,9 @@ def start(
             reached("qemu spawned")
             _children[machine_id] = process
             cgroups.adopt(machine_id, process.pid)
-            _await_monitor(folder, machine_id, process, monitors)
+            with cgroups.hurried(machine_id, process.pid):
+                reached("machine hurried")
+                _await_monitor(folder, machine_id, process, monitors)
     finally:
         while descriptors:
             os.close(descriptors.pop())
