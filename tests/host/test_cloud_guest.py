@@ -1,8 +1,12 @@
-"""A real cloud image at its first start, and its guest agent: what it says, and what is asked of it. And guests without one."""
+"""A real cloud image at its first start, and its guest agent: what it says, and what is asked of it. And guests without one.
+
+Its system is Debian's, so it is also a host with cgroup v2, whatever the lab's kernel has.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -15,6 +19,7 @@ from uuid import uuid4
 import pytest
 from passlib.hash import sha512_crypt
 
+from tests.guest import two_machines
 from tests.guest.cloud import SYSTEM_AT, cloud_image
 from tests.lab import wishes
 from tests.lab.folder import short_folder
@@ -87,6 +92,7 @@ def test_a_cloud_image_from_its_first_start_to_its_clean_end(
         lambda: place.host.said(machine.machine_id).get("apt", "").endswith("install htop"),
         seconds=90,
     )
+    _its_kernel_shares_a_processor_by_weight(place, key)
 
     # Nothing in this guest listens to the power button.
     machine = place.done(wishes.later(machine, power=Power.OFF, stop_mode=StopMode.ASK), seconds=90)
@@ -221,6 +227,26 @@ def _one_that_falls_silent_is_told_apart(place: Standing, key: Path, machine: Ma
     _ssh(place, key, "sudo sh -c 'kill -CONT $(cat /run/qemu-ga.pid)'")
 
 
+def _its_kernel_shares_a_processor_by_weight(place: Standing, key: Path) -> None:
+    """The guest is a host here: it has a cgroup v2 of its own, with two machines in it, weighed by the product's own code."""
+    program = Path(two_machines.__file__).name
+    said = json.loads(
+        _ssh(
+            place,
+            key,
+            f"mkdir product && tar -xf - -C product && sudo python3 -B product/{program}",
+            given=two_machines.packed(place.folder / "product.tar"),
+        )
+    )
+    assert said["could_weigh"] == [False, True]  # before and after there are control groups
+    assert said["weighed"] == [True, True, True]
+    light, heavy = said["started"]  # 100 and 300
+    assert 2 < heavy / light < 4, said
+    raised, heavy = said["later"]  # 900 and 300
+    assert 2 < raised / heavy < 4, said
+    assert said["left"] == []
+
+
 @contextmanager
 def _held_still(place: Standing, machine: MachineSpec) -> Iterator[bool]:
     """As a snapshot does it; from another process than the worker, which goes on asking."""
@@ -259,14 +285,15 @@ def _greeting(place: Standing) -> str:
     return place.host.network.inside(sys.executable, "-c", ask, check=False)
 
 
-def _ssh(place: Standing, key: Path, command: str) -> str:
-    """Run a command in the guest as the account of its seed, signed in with the key, from its host."""
+def _ssh(place: Standing, key: Path, command: str, given: Path = Path(os.devnull)) -> str:
+    """Run a command in the guest as the account of its seed, signed in with the key, from its host; it reads what is given."""
     options = (
         "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=60", "BatchMode=yes", "LogLevel=ERROR",
     )  # fmt: skip
     with_options = [word for option in options for word in ("-o", option)]
     argv = (*place.host.network.enter(), "ssh", "-i", str(key), *with_options, f"ann@{ADDRESS}", command)
-    finished = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=180)
+    with given.open("rb") as stdin:
+        finished = subprocess.run(argv, check=False, stdin=stdin, capture_output=True, text=True, timeout=180)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
 
