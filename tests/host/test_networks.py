@@ -256,6 +256,12 @@ def _unplug_tap(place: Standing) -> None:
     place.host.network.inside("ip", "link", "set", tap_name(_card(LAB, 10, "web")), "nomaster")
 
 
+def _let_the_bridge_learn(place: Standing) -> None:
+    card = _card(LAB, 10, "web")
+    place.host.network.inside("bridge", "link", "set", "dev", tap_name(card), "learning", "on")
+    place.host.network.inside("bridge", "fdb", "del", card.mac, "dev", tap_name(card), "master")
+
+
 def _delete_tap(place: Standing) -> None:
     place.host.network.inside("ip", "link", "del", tap_name(_card(LAB, 10, "web")))
 
@@ -270,14 +276,23 @@ def _take_addresses(place: Standing) -> None:
 
 _REPAIRED: dict[Callable[[Standing], None], str] = {
     _flush: "rules", _delete_bridge: "bridge", _kill_dnsmasq: "dnsmasq", _unplug_tap: "tap", _delete_tap: "card",
-    _stop_forwarding: "forwarding", _take_addresses: "bridge",
+    _let_the_bridge_learn: "tap", _stop_forwarding: "forwarding", _take_addresses: "bridge",
 }  # fmt: skip
 """What the host tells of it, among other words."""
 
 
 @pytest.mark.parametrize(
     "damage",
-    [_flush, _delete_bridge, _kill_dnsmasq, _unplug_tap, _delete_tap, _stop_forwarding, _take_addresses],
+    [
+        _flush,
+        _delete_bridge,
+        _kill_dnsmasq,
+        _unplug_tap,
+        _let_the_bridge_learn,
+        _delete_tap,
+        _stop_forwarding,
+        _take_addresses,
+    ],
 )
 def test_the_next_check_has_everything_back(
     place: Standing, web: MachineSpec, damage: Callable[[Standing], None]
@@ -293,6 +308,9 @@ def test_the_next_check_has_everything_back(
         rules = network.rules()
         return (
             f"{tap}:" in links
+            and "learning off" in network.inside("bridge", "-d", "link", "show", "dev", tap, check=False)
+            and f"{web.nics[0].mac} sticky"
+            in network.inside("bridge", "fdb", "show", "dev", tap, check=False)
             and "table inet offshoot" in rules
             and "table bridge offshoot" in rules
             and len(place.dnsmasqs()) == served

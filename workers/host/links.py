@@ -1,11 +1,8 @@
-"""Bridges and taps of machines: made and put right by netlink (pyroute2) and /dev/net/tun, looked at in /sys."""
+"""Bridges and other interfaces: made and put right by netlink (pyroute2), looked at in /sys."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
-import struct
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface
 from pathlib import Path
@@ -21,9 +18,6 @@ Interface = IPv4Interface | IPv6Interface
 
 _SYS = Path("/sys/class/net")
 _IFA_F_NODAD = 0x02  # linux/if_addr.h
-# linux/if_tun.h
-_TUNSETIFF = 0x400454CA
-_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 
 
 class LinkError(OffshootError):
@@ -75,7 +69,7 @@ def bridge_is_right(
 ) -> bool:
     """The bridge is as ensure_bridge makes it; `present` comes from all_addresses. Cheap."""
     index = _index(name)
-    if index is None or not is_bridge(name) or _read(name, "address") != mac or not is_up(name):
+    if index is None or not is_bridge(name) or read_fact(name, "address") != mac or not is_up(name):
         return False
     return present.get(index, set()) == set(addresses)
 
@@ -101,21 +95,6 @@ def require_bridge(name: str) -> None:
         raise LinkError(f"{name!r} {there}", code=ErrorCode.BRIDGE_MISSING)
 
 
-def plug_tap(name: str, *, bridge: str) -> None:
-    """A tap that is there is a port of the bridge again, and up. Raises LinkError with code TAP_FAILED."""
-    try:
-        with IPRoute() as route:
-            route.link("set", index=_index(name), master=_index(bridge))
-            route.link("set", index=_index(name), state="up")
-    except NetlinkError as exc:
-        raise LinkError(f"tap {name}: {exc}", code=ErrorCode.TAP_FAILED) from exc
-
-
-def is_port_of(name: str, bridge: str) -> bool:
-    """The interface is a port of this bridge, and up."""
-    return master_of(name) == bridge and is_up(name)
-
-
 def master_of(name: str) -> str:
     """Whose port the interface is; empty where nobody's."""
     try:
@@ -134,7 +113,7 @@ def ports_of(bridge: str) -> tuple[str, ...]:
 
 def is_up(name: str) -> bool:
     """Somebody has switched the interface on (IFF_UP of linux/if.h)."""
-    flags = _read(name, "flags")
+    flags = read_fact(name, "flags")
     return bool(flags and int(flags, 16) & 1)
 
 
@@ -157,32 +136,6 @@ def remove_bridge(name: str) -> None:
                 route.link("del", index=index)
             except NetlinkError as exc:
                 raise LinkError(f"bridge {name}: {exc}") from exc
-
-
-def open_tap(name: str, *, bridge: str, mac: str, virtio_header: bool) -> int:
-    """A new tap as a port of the bridge, as an open descriptor that qemu inherits.
-
-    The tap lives as long as the descriptor: it goes with qemu, however qemu ends (kernel: tuntap.rst).
-    Raises LinkError with code TAP_FAILED.
-    """
-    flags = _IFF_TAP | _IFF_NO_PI | (_IFF_VNET_HDR if virtio_header else 0)
-    try:
-        descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as exc:
-        raise LinkError(f"/dev/net/tun: {exc.strerror}", code=ErrorCode.TAP_FAILED) from exc
-    try:
-        fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
-        _sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
-        with IPRoute() as route:
-            index = _index(name)
-            # As large as the bridge's: it would take on the smallest of its ports'.
-            mtu = int(_read(bridge, "mtu") or 1500)
-            route.link("set", index=index, address=mac, mtu=mtu, master=_index(bridge))
-            route.link("set", index=index, state="up")
-    except (OSError, NetlinkError) as exc:
-        os.close(descriptor)
-        raise LinkError(f"tap {name}: {exc}", code=ErrorCode.TAP_FAILED) from exc
-    return descriptor
 
 
 def link_exists(name: str) -> bool:
@@ -223,21 +176,22 @@ def _refuse_overlap(route: IPRoute, index: int | None, subnet: IPv4Network | IPv
 def _set_ipv6(name: str, *, wanted: bool) -> None:
     """Switch IPv6 of a bridge of ours on or off. A router itself, it listens to none, nor does it ask for its addresses."""
     if wanted:
-        _sysctl(f"net/ipv6/conf/{name}/accept_ra", "0")
-        _sysctl(f"net/ipv6/conf/{name}/accept_dad", "0")
+        set_sysctl(f"net/ipv6/conf/{name}/accept_ra", "0")
+        set_sysctl(f"net/ipv6/conf/{name}/accept_dad", "0")
     # Off where machines have none: they would reach the host by its link-local address.
-    _sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0" if wanted else "1")
+    set_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "0" if wanted else "1")
 
 
-def _read(name: str, what: str) -> str:
-    """A value of /sys/class/net; empty where it is not there."""
+def read_fact(name: str, what: str) -> str:
+    """What /sys/class/net says of an interface; empty where that is not there."""
     try:
         return (_SYS / name / what).read_text().strip()
     except OSError:
         return ""
 
 
-def _sysctl(name: str, value: str) -> None:
+def set_sysctl(name: str, value: str) -> None:
+    """A setting of the kernel below /proc/sys, written only where it is another."""
     path = Path("/proc/sys") / name
     if path.exists() and path.read_text().strip() != value:
         path.write_text(value)

@@ -25,7 +25,7 @@ from workers.contract.errors import ErrorCode, OffshootError
 from workers.contract.messages import NicFacts
 from workers.contract.networks import FirewallSpec, NetworkKind, NetworkSpec, NicModel, NicSpec
 from workers.contract.spec import MachineSpec
-from workers.host import dhcp, firewall, forwarding, links, shaping
+from workers.host import dhcp, firewall, forwarding, links, shaping, taps
 from workers.host.files import read_json, write_json
 from workers.host.gathered import Gathered
 from workers.host.locks import locked
@@ -120,10 +120,11 @@ def open_card(nic: NicSpec) -> int:
     if nic.network.bridge is not None:
         links.require_bridge(nic.network.bridge)
     tap = tap_name(nic)
-    descriptor = links.open_tap(
+    descriptor = taps.open_tap(
         tap,
         bridge=bridge_of(nic.network),
         mac=tap_mac(nic),
+        guest_mac=nic.mac,
         virtio_header=nic.model is NicModel.VIRTIO,
     )
     try:
@@ -170,7 +171,7 @@ class Found:
 def check(config: HostConfig, is_living: Callable[[UUID], bool]) -> Found:
     """Everything of all networks is as it should be, or is made so: bridges, ports, dnsmasq, forwarding, rules.
 
-    Where all is well it runs one program, the listing of the rules. Raises LinkError, DhcpError, FirewallError; the rest
+    Where all is well, and nobody else has changed rules, it runs no program. Raises LinkError, DhcpError, FirewallError; the rest
     is put right all the same. `is_living`: a qemu of this machine runs, so that each of its cards has a tap.
     """
     righted: list[str] = []
@@ -218,10 +219,11 @@ def _check_taps(
     lost: list[tuple[UUID, str]],
 ) -> None:
     bridges = {str(each.network.id): bridge_of(each.network) for each in wired}
+    told = {bridge: taps.ports_by_mac(bridge) for bridge in bridges.values()}
     living: dict[str, bool] = {}
     for path, (card, nic) in cards.items():
         bridge, machine, tap = bridges.get(path.parent.parent.name), card["machine"], nic.tap
-        if bridge is None or (links.link_exists(tap) and links.is_port_of(tap, bridge)):
+        if bridge is None or taps.is_plugged(tap, bridge=bridge, guest_mac=nic.mac, told=told[bridge]):
             continue
         if machine not in living:
             living[machine] = is_living(UUID(machine))
@@ -230,7 +232,7 @@ def _check_taps(
         if not links.link_exists(tap):
             lost.append((UUID(machine), nic.mac))
         elif links.link_exists(bridge):  # one of the host's own that is gone is its administrator's
-            links.plug_tap(tap, bridge=bridge)
+            taps.plug_tap(tap, bridge=bridge, guest_mac=nic.mac)
             righted.append(f"tap {tap}")
 
 
