@@ -343,6 +343,25 @@ def test_with_its_last_machine_a_network_is_gone_and_the_host_is_as_before() -> 
         assert "proto ra" in network.default6()
 
 
+def test_a_host_that_forwards_before_its_router_has_spoken_hears_it_all_the_same() -> None:
+    with standing_host(internet=True, OFFSHOOT_NETWORK_CHECK_SECONDS="1") as place:
+        network = place.host.network
+        network.inside(
+            "ip", "link", "set", network.card, "down"
+        )  # as when the worker is up before the network
+        assert not network.default6()
+        place.done(wishes.spec(nics=(_card(LAB, 10, "web"),), memory_mib=64))
+        assert network.setting("ipv6/conf/all/forwarding") == "1"
+        network.inside("ip", "link", "add", "late0", "type", "veth", "peer", "late1")
+        network.inside("ip", "link", "set", network.card, "up")
+        wait_for("its router is heard", lambda: "proto ra" in network.default6(), seconds=30)
+        wait_for(
+            "a card that came later hears too",
+            lambda: network.setting("ipv6/conf/late0/accept_ra") == "2",
+            seconds=20,
+        )
+
+
 def test_a_port_at_which_a_program_of_the_host_listens_is_not_published(place: Standing) -> None:
     listening = (
         sys.executable,

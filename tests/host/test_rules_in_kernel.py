@@ -94,6 +94,14 @@ def from_a(source: str, protocol: int, body: bytes, **more: int) -> bytes:
     return packet(A.mac, B.mac, source, target, protocol, body, **more)
 
 
+def dhcp(mac: str) -> bytes:
+    """A client's message about the card with this MAC (RFC 2131)."""
+    fixed = struct.pack("!BBBBIHH16x", 1, 1, 6, 0, 7, 0, 0) + bytes.fromhex(mac.replace(":", "")).ljust(
+        208, b"\0"
+    )
+    return struct.pack("!HHHH", 68, 67, 8 + len(fixed), 0) + fixed
+
+
 def neighbour(kind: int, source: str, about: str) -> bytes:
     """Neighbour discovery from A."""
     return packet(A.mac, ALL6, source, "ff02::1", 58, icmp(kind, bytes(4) + IPv6Address(about).packed))
@@ -107,7 +115,8 @@ HONEST = {
     "arp": arp(A.mac, "10.7.0.10", "10.7.0.11"),
     "arp probe": arp(A.mac, "0.0.0.0", "10.7.0.10", operation=1),
     "ipv4": from_a("10.7.0.10", 17, udp(1000, 2000)),
-    "dhcp question": packet(A.mac, ALL, "0.0.0.0", "255.255.255.255", 17, udp(68, 67)),
+    "dhcp question": packet(A.mac, ALL, "0.0.0.0", "255.255.255.255", 17, dhcp(A.mac)),
+    "dhcp renewal": packet(A.mac, B.mac, "10.7.0.10", "10.7.0.11", 17, dhcp(A.mac)),
     "ipv6": from_a("fd07::a", 17, udp(1000, 2000)),
     "ipv6 of its link": packet(A.mac, B.mac, "fe80::1234", "fe80::b", 17, udp(1000, 2000)),
     "dhcpv6 question": packet(A.mac, ALL6, "fe80::1234", "ff02::1:2", 17, udp(546, 547)),
@@ -131,10 +140,18 @@ FALSE_MAC = {
     "spanning tree's length": ethernet(A.mac, ALL, 38, bytes(40)),
     "dhcp answer": from_a("10.7.0.10", 17, udp(67, 68)),
     "dhcp answer from another port": from_a("10.7.0.10", 17, udp(9999, 68)),
+    "dhcp question for another": packet(A.mac, ALL, "0.0.0.0", "255.255.255.255", 17, dhcp(B.mac)),
+    "dhcp refusal for another": from_a("10.7.0.10", 17, dhcp(B.mac)),
+    "dhcp question in pieces": packet(
+        A.mac, ALL, "0.0.0.0", "255.255.255.255", 17, dhcp(A.mac), fragment=0x2000
+    ),
     "dhcpv6 answer": packet(A.mac, B.mac, "fe80::1234", "fe80::b", 17, udp(547, 546)),
     "router advertisement": packet(A.mac, ALL6, "fe80::1234", "ff02::1", 58, icmp(134)),
     "redirect": packet(A.mac, B.mac, "fe80::1234", "fe80::b", 58, icmp(137, bytes(40))),
     "redirect of ipv4": from_a("10.7.0.10", 1, icmp(5)),
+    "multicast router's question": packet(A.mac, ALL6, "fe80::1234", "ff02::1", 58, icmp(130)),
+    "multicast router's advertisement": packet(A.mac, ALL6, "fe80::1234", "ff02::6a", 58, icmp(151)),
+    "multicast router's question of ipv4": packet(A.mac, ALL, "10.7.0.10", "224.0.0.1", 2, icmp(0x11)),
 }
 FALSE_ADDRESS = {
     "arp for another": arp(A.mac, "10.7.0.11", "10.7.0.12"),
@@ -274,7 +291,9 @@ def test_what_a_network_needs_passes_the_most_closed_firewall(lab: Lab) -> None:
     nothing = wall(allow_out=False)
     lab.rules(a=replace(A, firewall=nothing), b=replace(B, firewall=nothing))
     needed = {
-        name: frame for name, frame in HONEST.items() if name not in ("ipv4", "ipv6", "ipv6 of its link")
+        name: frame
+        for name, frame in HONEST.items()
+        if name not in ("ipv4", "ipv6", "ipv6 of its link", "dhcp renewal")
     }
     out_only = ("dhcp question", "dhcpv6 question", "router solicitation", "router solicitation of nobody")
     both = {name: frame for name, frame in needed.items() if name not in out_only}

@@ -37,6 +37,7 @@ def test_dnsmasq_serves_its_bridge_only_and_knows_only_its_machines() -> None:
         "dhcp-ignore=tag:!known",
         "dhcp-authoritative",
         "no-ping",
+        "dhcp-ignore-clid",
         "dhcp-hostsfile=/n/hosts",
         "dhcp-leasefile=/n/leases",
         "pid-file=/n/pid",

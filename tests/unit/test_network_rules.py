@@ -83,6 +83,7 @@ table bridge offshoot {{
 chain from_{TAP} {{
 ether saddr != {MAC} drop
 jump no_guest_may
+udp dport 67 @th,288,48 != 0x{MAC.replace(":", "")} drop
 arp saddr ether != {MAC} drop
 arp saddr ip != 192.168.57.10 arp saddr ip != 0.0.0.0 drop
 ether type arp accept
@@ -128,6 +129,7 @@ def test_a_bridged_network_has_rules_of_its_cards_only() -> None:
             ("bridge", f"from_{TAP}"): (
                 f"ether saddr != {MAC} drop",
                 "jump no_guest_may",
+                f"udp dport 67 @th,288,48 != 0x{MAC.replace(':', '')} drop",
                 f"arp saddr ether != {MAC} drop",
                 "ether type arp accept",
                 "accept",

@@ -1,34 +1,29 @@
 """The host as a router: forwarding goes on with the first network that needs it, and off again with the last.
 
 What we switched is noted before it is switched (`forwarding-was-off`, `forwarding6-was-off`), so that what the host had
-switched on itself stays on. A host that forwards IPv6 stops listening to routers (kernel: ip-sysctl.rst, accept_ra): a
-card that has the host's own default route from one is told to go on listening (2), else the host would lose it.
+switched on itself stays on. A host that forwards IPv6 stops listening to routers (kernel: ip-sysctl.rst, accept_ra): the
+host's cards that listened are told to go on (2), else it would lose its own way out.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from workers.contract.networks import NetworkKind, NetworkSpec
 from workers.host.files import read_json, write_json
-from workers.host.links import LinkError
 from workers.killpoints import reached
+from workers.plan.names import is_ours
 
 _FOUR = Path("/proc/sys/net/ipv4/ip_forward")
 _SIX = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 _CARDS = Path("/proc/sys/net/ipv6/conf")
-_RTPROT_RA = 9  # linux/rtnetlink.h: a route out of a router advertisement
 
 
 def match(folder: Path, networks: Iterable[NetworkSpec]) -> bool:
     """Forwarding is on where one of these networks needs it, else as the host had it; whether that changed anything.
 
-    `folder` keeps the notes. Raises LinkError where the host's routes cannot be read.
+    `folder` keeps the notes.
     """
     leaving = [network for network in networks if network.kind is NetworkKind.NAT]
     four = _match_four(folder / "forwarding-was-off", wanted=bool(leaving))
@@ -49,14 +44,14 @@ def _match_four(marker: Path, *, wanted: bool) -> bool:
 
 
 def _match_six(marker: Path, *, wanted: bool) -> bool:
-    if wanted and _SIX.exists() and not _on(_SIX):
-        told = {card for card in _cards_with_a_router() if _accept_ra(card) == "1"}
-        write_json(marker, sorted(told | set(read_json(marker) or ())))
-        for card in told:
-            (_CARDS / card / "accept_ra").write_text("2")
-        reached("routers still heard")
-        _SIX.write_text("1")
-        return True
+    if wanted and _SIX.exists():
+        is_off = not _on(_SIX)
+        if is_off or marker.exists():
+            _go_on_listening(marker)
+        if is_off:
+            reached("routers still heard")
+            _SIX.write_text("1")
+        return is_off
     if not wanted and marker.exists():
         _SIX.write_text("0")
         for card in read_json(marker) or ():
@@ -65,6 +60,22 @@ def _match_six(marker: Path, *, wanted: bool) -> bool:
         marker.unlink()
         return True
     return False
+
+
+def _go_on_listening(marker: Path) -> None:
+    """Also a card that comes later, or whose router has not spoken yet, as after the host's start."""
+    told = {
+        path.name for path in _CARDS.iterdir() if _is_the_hosts(path.name) and _accept_ra(path.name) == "1"
+    }
+    known = set(read_json(marker) or ())
+    if not marker.exists() or told - known:
+        write_json(marker, sorted(told | known))
+    for card in told:
+        (_CARDS / card / "accept_ra").write_text("2")
+
+
+def _is_the_hosts(name: str) -> bool:
+    return name not in ("all", "default", "lo") and not is_ours(name)
 
 
 def _on(switch: Path) -> bool:
@@ -77,17 +88,3 @@ def _accept_ra(card: str) -> str:
         return (_CARDS / card / "accept_ra").read_text().strip()
     except OSError:
         return ""
-
-
-def _cards_with_a_router() -> set[str]:
-    """Cards through which a default route goes that a router has advertised."""
-    found = set()
-    try:
-        with IPRoute() as route:
-            for message in route.get_default_routes(family=socket.AF_INET6):
-                index = message.get_attr("RTA_OIF")
-                if message["proto"] == _RTPROT_RA and index is not None:
-                    found.add(socket.if_indextoname(index))
-    except (NetlinkError, OSError) as exc:
-        raise LinkError(f"routes: {exc}") from exc
-    return found

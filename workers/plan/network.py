@@ -85,6 +85,7 @@ def dnsmasq_configuration(
         "dhcp-ignore=tag:!known",
         "dhcp-authoritative",
         "no-ping",
+        "dhcp-ignore-clid",  # a lease is its MAC's, which no card can forge
         f"dhcp-hostsfile={files.hosts}",
         f"dhcp-leasefile={files.leases}",
         f"pid-file={files.pid}",

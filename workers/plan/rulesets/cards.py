@@ -2,7 +2,7 @@
 
 Frames from a card are seen in prerouting, before the bridge decides where they go; frames to it in postrouting, wherever they
 come from: a neighbour, the world, the host itself. A card may speak as itself alone: its MAC, its addresses, IP and ARP
-without VLAN tags, and nothing that a router or a DHCP server says.
+without VLAN tags, and nothing that a router or a DHCP server says; nor may it ask a DHCP server in another's name.
 
 A link-local IPv6 address may be any of fe80::/64 but the gateway's, since guests choose theirs at random (RFC 7217). In a
 bridged network an address that is not set is not known: then any source of the card's MAC passes.
@@ -67,6 +67,8 @@ def _as_itself(network: NetworkSpec, nic: PluggedNic) -> tuple[str, ...]:
     rules = [
         f"ether saddr != {nic.mac} drop",
         "jump no_guest_may",
+        # The MAC for which a DHCP server is asked stands in the question itself (RFC 2131, chaddr).
+        f"udp dport 67 @th,288,48 != 0x{nic.mac.replace(':', '')} drop",
         f"arp saddr ether != {nic.mac} drop",
         *([f"arp saddr ip != {own} arp saddr ip != 0.0.0.0 drop"] if own else []),
         "ether type arp accept",

@@ -1,9 +1,9 @@
 """A machine's firewall on one card: its rules, and the flows that they have let through.
 
 Not every kernel can track connections in the bridge family, so what was let through is noted in sets of the card's own, and
-whatever fits a note is an answer. Notes end by themselves: TCP after three hours without data (longer than Linux waits before it
-asks whether the other end is alive), or two minutes while it begins or ends; UDP after three; pings, fragments and other protocols
-after one. The sets are bounded and no other card's, so a guest that fills them starves itself alone; where one is full, what
+whatever fits a note is an answer. Notes end by themselves: TCP after a day without data (what only
+asks whether the other end is alive carries none), or two minutes while it begins or ends; UDP after three; pings, fragments and
+other protocols after one. The sets are bounded and no other card's, so a guest that fills them starves itself alone; where one is full, what
 the rules allow still passes, only its answers need a rule of their own. Nothing is noted of a direction whose answers pass anyway.
 
 What begins a flow passes the rules each time, so a rule that is taken back ends its flows at once.
@@ -60,7 +60,7 @@ class Flows:
             echo = "icmp type echo-request" if family == "ip" else "icmpv6 type echo-request"
             rules += [
                 f"tcp flags & (fin | syn | rst) != 0 update {flows} {{ {flow} timeout 2m }} accept",
-                f"tcp flags & psh != 0 update {flows} {{ {flow} timeout 3h }} accept",
+                f"tcp flags & psh != 0 update {flows} {{ {flow} timeout 1d }} accept",
                 f"meta l4proto tcp add {flows} {{ {flow} timeout 2m }} accept",
                 f"meta l4proto udp update {flows} {{ {flow} timeout 3m }} accept",
                 f"{echo} update {talks} {{ {talk} timeout 1m }} accept",

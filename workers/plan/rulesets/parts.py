@@ -58,8 +58,10 @@ arp ptype != ip drop
 arp plen != 4 drop
 udp sport {{ 67, 547 }} drop
 udp dport {{ 68, 546 }} drop
-icmpv6 type {{ nd-router-advert, nd-redirect }} drop
+ip frag-off & 0x3fff != 0 udp dport 67 drop
+icmpv6 type {{ nd-router-advert, nd-redirect, mld-listener-query, 151, 153 }} drop
 icmp type {{ redirect, router-advertisement }} drop
+igmp type membership-query drop
 }}
 chain from_nobody {{
 icmpv6 type {{ nd-neighbor-solicit, nd-router-solicit, mld2-listener-report }} accept
@@ -76,7 +78,7 @@ icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept
 chain always_in {{
 ether type arp accept
 udp sport 67 udp dport 68 accept
-udp sport 547 udp dport 546 accept
+ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
 icmpv6 type {{ nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect, mld-listener-query }} accept
 icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} accept
 icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept
