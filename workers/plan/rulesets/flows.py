@@ -1,10 +1,10 @@
 """A machine's firewall on one card: its rules, and the flows that they have let through.
 
 Not every kernel can track connections in the bridge family, so what was let through is noted in sets of the card's own, and
-whatever fits a note is an answer. Notes end by themselves: TCP after a day without data (what only
-asks whether the other end is alive carries none), or two minutes while it begins or ends; UDP after three; pings, fragments and
-other protocols after one. The sets are bounded and no other card's, so a guest that fills them starves itself alone; where one is full, what
-the rules allow still passes, only its answers need a rule of their own. Nothing is noted of a direction whose answers pass anyway.
+whatever fits a note is an answer. Notes end by themselves: TCP after a day without data (what only asks whether the other end
+is alive carries none), or two minutes while it begins or ends; UDP after three; pings, fragments and other protocols after one.
+The sets are bounded and no other card's, so a guest that fills them starves itself alone; where one is full, what the rules
+allow still passes, only its answers need a rule of their own. Nothing is noted of a direction whose answers pass anyway.
 
 What begins a flow passes the rules each time, so a rule that is taken back ends its flows at once.
 """
