@@ -25,7 +25,7 @@ from workers.host.disks import virtual_size
 from workers.host.files import tail
 from workers.host.left import left_disks
 from workers.host.made import Spot, base_wanted, made_disks, note_unnoted
-from workers.host.monitor import MonitorError, run_state
+from workers.host.monitor import run_state
 from workers.plan.changes import Changes, changes
 from workers.plan.names import MachineFolder
 from workers.plan.network import plugged
@@ -127,12 +127,11 @@ def wanted_disks(spec: MachineSpec) -> frozenset[UUID]:
 
 
 def _is_its_own(host: Host, spec: MachineSpec, folder: MachineFolder) -> bool:
-    try:
-        return processes.answers(folder, spec.machine_id, host.monitors)
-    except MonitorError:
-        if not _is_ended_anyway(spec):
-            raise
-        return True  # a step that ends it comes next, whatever it says
+    if _is_ended_anyway(spec):
+        return processes.runs(
+            folder
+        )  # a step that ends it comes next, whatever it says: one that hangs is not waited for
+    return processes.answers(folder, spec.machine_id, host.monitors)
 
 
 def _is_ended_anyway(spec: MachineSpec) -> bool:

@@ -27,6 +27,7 @@ from workers.killpoints import reached
 from workers.plan.names import MachineFolder
 
 LAUNCH_SECONDS = 20.0
+_QUIT_SECONDS = 5.0
 _children: dict[UUID, subprocess.Popen[bytes]] = {}
 """The qemus that this very process started, for their exit status; others are init's to reap."""
 
@@ -134,11 +135,12 @@ def kill(folder: MachineFolder, machine_id: UUID, monitors: MonitorLoop) -> None
     if not runs(folder):
         return
     try:
-        monitors.execute(folder.qmp_socket, ("quit", {}))
+        monitors.execute(folder.qmp_socket, ("quit", {}), seconds=_QUIT_SECONDS)
     except MonitorError:
         pass  # it may hang, or be gone; the next lines see to either
-    if wait_free(folder.life_lock, seconds=5):
-        return
+    else:
+        if wait_free(folder.life_lock, seconds=5):
+            return
     kill_by_arguments("-uuid", str(machine_id))
     if not wait_free(folder.life_lock, seconds=10):
         raise OffshootError("qemu does not end, not even by SIGKILL: the host's disk may hang")
