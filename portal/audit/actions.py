@@ -39,6 +39,8 @@ class Action(models.TextChoices):
     UPLINK_REMOVED = "uplink_removed", _("Disconnected a host from a network")
     PORT_PUBLISHED = "port_published", _("Published a port")
     PORT_WITHDRAWN = "port_withdrawn", _("Withdrew a published port")
+    ADDRESS_LOCKED = "address_locked", _("Locked a network card to an address")
+    ADDRESS_UNLOCKED = "address_unlocked", _("Took the lock to an address from a network card")
     FIREWALL_CHANGED = "firewall_changed", _("Changed the firewall")
     BACKUP_PLAN = "backup_plan", _("Changed the backup plan")
     EXPORT_DOWNLOADED = "export_downloaded", _("Downloaded an export")

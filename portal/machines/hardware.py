@@ -17,6 +17,7 @@ from portal.accounts.models import User
 from portal.activity.models import Kind, Operation
 from portal.fleet.models import Host
 from portal.fleet.selectors import candidates
+from portal.machines.address_locks import tell_of_lost_lock
 from portal.machines.asking import change, changeable, refuse_while_copied
 from portal.machines.cards import plug_in
 from portal.machines.homes import TAKEN, refuse_taken_name
@@ -141,8 +142,11 @@ def card_remove(*, machine: Machine, nic_id: UUID, by: User) -> Operation:
     with transaction.atomic():
         row = changeable(machine)
         _refuse_while_paused(row)
-        if not row.nics.filter(pk=nic_id, is_leaving=False).update(is_leaving=True):
+        nic = row.nics.select_related("network").filter(pk=nic_id, is_leaving=False).first()
+        if nic is None:
             raise Refused(_("The machine has no such network card any more."))
+        Nic.objects.filter(pk=nic.pk).update(is_leaving=True)
+        tell_of_lost_lock(row, nic, by)
         return change(row, Kind.CHANGE, by)
 
 

@@ -170,7 +170,10 @@ class Disk(models.Model):
 
 
 class Nic(models.Model):
-    """A network card with its fixed MAC and its fixed address; two of one host never share either."""
+    """A network card with its fixed MAC and its fixed address; two of one host never share either.
+
+    In a bridged network, whose own DHCP gives addresses, those of the row are what the card is locked to (address_locks.py).
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="nics")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from portal.machines.address_locks import Lock
 from portal.machines.firewall import Kept
 from portal.machines.forms import between
+from portal.networks.addresses import address4_from, address6_from
 from portal.networks.ranges import peer_from
 from portal.refusal import Refused
 from workers.contract.networks import Direction, FirewallRule, Protocol
@@ -95,6 +98,41 @@ class PublishPortForm(_WithRefusal):
             "guest_port": data["guest_port"],
             "host_port": data["host_port"],
         }
+
+
+class LockForm(_WithRefusal):
+    """The addresses that a card in a bridged network may use alone; an empty one leaves its family open."""
+
+    address = forms.CharField(required=False, label=gettext_lazy("IPv4 address"))
+    address6 = forms.CharField(required=False, label=gettext_lazy("IPv6 address"))
+
+    def clean_address(self) -> IPv4Address | None:
+        """An address that a machine can have, or nothing."""
+        try:
+            return address4_from(self.cleaned_data["address"])
+        except Refused as refusal:
+            raise forms.ValidationError(refusal.message) from refusal
+
+    def clean_address6(self) -> IPv6Address | None:
+        """The same of IPv6."""
+        try:
+            return address6_from(self.cleaned_data["address6"])
+        except Refused as refusal:
+            raise forms.ValidationError(refusal.message) from refusal
+
+    def wanted(self) -> dict[str, Any]:
+        """The checked form as the service takes it."""
+        return {"address": self.cleaned_data["address"], "address6": self.cleaned_data["address6"]}
+
+    @classmethod
+    def of(cls, nic_id: UUID, now: Lock) -> LockForm:
+        """As it is."""
+        return cls(initial={"address": now.address, "address6": now.address6}, auto_id=cls.ids(nic_id))
+
+    @classmethod
+    def ids(cls, nic_id: UUID) -> str:
+        """The ids of a card's fields: a page has the form once for each card."""
+        return f"lock-{nic_id}-%s"
 
 
 class FirewallForm(_WithRefusal):

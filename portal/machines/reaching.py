@@ -10,6 +10,7 @@ from uuid import UUID
 from django.utils.translation import gettext as _
 
 from portal.fleet.models import Host
+from portal.machines.address_locks import Lock, lock_of, words_of_lock
 from portal.machines.guest import Guest
 from portal.machines.models import Machine, Nic
 from portal.networks.models import PublishedPort
@@ -56,6 +57,16 @@ class Card:
         """Its addresses are not ours to give."""
         return self.nic.network.kind == NetworkKind.BRIDGED
 
+    @property
+    def lock(self) -> Lock:
+        """The addresses that it may use alone in a bridged network."""
+        return lock_of(self.nic)
+
+    @property
+    def lock_words(self) -> str:
+        """The same as a sentence."""
+        return words_of_lock(self.lock)
+
 
 def cards_of(machine: Machine, nics: Sequence[Nic], guest: Guest | None) -> list[Card]:
     """The machine's cards with their published ports. One query where some may have any."""
@@ -68,9 +79,11 @@ def cards_of(machine: Machine, nics: Sequence[Nic], guest: Guest | None) -> list
     cards = []
     for nic in nics:
         given = (nic.leased_address,) if nic.leased_address else ()
-        if guest is not None and bridged == [nic]:
+        if guest is not None and nic in bridged:
             # With one card there, every address that is not ours is of it.
-            given = tuple(dict.fromkeys((*given, *guest.others)))
+            others = guest.others if bridged == [nic] else ()
+            locked = [each for each in guest.addresses if each in (nic.address, nic.address6)]
+            given = tuple(dict.fromkeys((*given, *locked, *others)))
         cards.append(
             Card(
                 nic=nic,

@@ -213,7 +213,7 @@ def _take_back(operation: Operation, machine_id: UUID, progress: Progress) -> No
     if operation.kind in (Kind.INSERT_DISC, Kind.FINISH_INSTALLATION):
         _take_disc_back(operation, current)
     if operation.kind == Kind.CHANGE and current.exists():
-        take_back(operation)
+        take_back(operation, locks=True)
     if operation.kind == Kind.START:  # anew, and its saved memory is there still: that is of the run before
         current.filter(observed=Observed.SAVED).update(run=F("run") - 1)
     is_paused = Q(observed=Observed.PAUSED, paused_for=PauseReason.PERSON)

@@ -215,7 +215,7 @@ def operation_cancel(*, machine: Machine, by: User) -> Operation:
         if newest is None:
             raise Refused(_("There is nothing under way that could be cancelled."))
         if newest.kind == Kind.CHANGE:
-            take_back(newest)
+            take_back(newest, locks=by.is_administrator)
             row.refresh_from_db()
         power = _power_before(newest) if newest.kind == Kind.SAVE else row.power
         return change(row, Kind.CANCEL, by, about=newest.pk, power=power)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from ipaddress import IPv6Address
 from typing import Any
 
 import structlog
@@ -19,17 +18,14 @@ from portal.audit.actions import Action
 from portal.images.models import Image
 from portal.machines import firewall
 from portal.machines.asking import change, record, wanted
-from portal.machines.cards import plug_in
-from portal.machines.models import Disk, Machine, Nic, Snapshot
-from portal.machines.specs import disc_spec, network_on, network_spec, spec_of
-from portal.networks.models import Network
-from portal.networks.services import address6_beside, free_host_name
+from portal.machines.cards_of_then import become_nics, nics_then
+from portal.machines.models import Disk, Machine, Snapshot
+from portal.machines.specs import disc_spec, spec_of
 from portal.refusal import Refused
 from workers.contract.acts import DeleteSnapshot, RevertToSnapshot, TakeSnapshot
 from workers.contract.disks import DiscSpec, DiskSpec
 from workers.contract.messages import Observed, OperationState, Progress, Step, StepState
-from workers.contract.networks import NetworkKind
-from workers.contract.spec import Autostart, BootFrom, DiskKind, MachineSpec, NicSpec, Power, StopMode
+from workers.contract.spec import Autostart, BootFrom, DiskKind, MachineSpec, Power, StopMode
 
 MOST_SNAPSHOTS = 50
 """A machine's; each slows its disks a little, and the tree has to be read by people."""
@@ -75,7 +71,7 @@ def snapshot_revert(
         _whole(row)
         then = _spec_then(snapshot)
         _disks_fit(row, then)
-        nics = _nics_then(row, then)
+        nics = nics_then(row, then)
         before = _take(row, name=first, description="", memory=first_memory, by=by) if first else None
         runs = row.observed in (Observed.RUNNING, Observed.PAUSED) or row.power == Power.RUNNING
         row.power = Power.RUNNING if snapshot.has_memory or runs else Power.OFF
@@ -183,24 +179,7 @@ def become(machine: Machine, then: MachineSpec) -> None:
     )
     for disk in then.disks:
         Disk.objects.filter(machine=machine, pk=disk.id).update(size_bytes=disk.size_bytes, bus=disk.bus)
-    machine.nics.exclude(mac__in=[nic.mac for nic in then.nics]).delete()
-    there = {nic.mac: nic for nic in machine.nics.all()}
-    for wish in then.nics:
-        network = Network.objects.filter(pk=wish.network.id).first()
-        if network is None:
-            continue
-        known = there.get(wish.mac)
-        if known is not None and known.network_id == network.pk:
-            Nic.objects.filter(pk=known.pk).update(position=wish.slot, model=wish.model)
-            continue
-        if known is not None:
-            known.delete()
-        address = str(wish.address) if wish.address else None
-        if address and Nic.objects.filter(host=machine.host, network=network, address=address).exists():
-            address = None
-        limits = {"mbit_in": wish.mbit_in, "mbit_out": wish.mbit_out}
-        card = Nic(network=network, position=wish.slot, model=wish.model, mac=wish.mac, **limits)
-        plug_in(card, machine, address=address)
+    become_nics(machine, then)
 
 
 def _take(row: Machine, *, name: str, description: str, memory: bool, by: User) -> Operation:
@@ -292,42 +271,6 @@ def _disks_fit(row: Machine, then: MachineSpec) -> None:
         raise Refused(
             _("A disk was moved or converted after this snapshot, so the machine cannot go back to it.")
         )
-
-
-def _nics_then(row: Machine, then: MachineSpec) -> tuple[NicSpec, ...]:
-    """The cards of then, where their networks and addresses are still to be had; one that is there still is wired as now."""
-    now = {nic.mac: nic for nic in spec_of(row).nics}
-    nics = []
-    for nic in then.nics:
-        here = now.get(nic.mac)
-        if here is not None and here.network.id == nic.network.id:
-            nics.append(here.model_copy(update={"slot": nic.slot, "model": nic.model}))
-            continue
-        network = network_on(row.host, nic.network.id)
-        if network is None or network.range != nic.network.subnet:
-            raise Refused(_("A network of then no longer exists, so the machine cannot go back to it."))
-        if network.kind == NetworkKind.BRIDGED and not network.uplinks_here:
-            words = _(
-                "The host is not connected to the network “%(name)s” of then any more. Nothing was changed."
-            )
-            raise Refused(words % {"name": network.name})
-        is_taken = nic.address is not None and (
-            Nic.objects.filter(host=row.host, network=network, address=str(nic.address))
-            .exclude(machine=row)
-            .exists()
-        )
-        if is_taken or Nic.objects.filter(mac=nic.mac).exclude(machine=row).exists():
-            words = _("The address %(address)s of then belongs to another machine now. Nothing was changed.")
-            raise Refused(words % {"address": nic.address})
-        address6 = address6_beside(network, str(nic.address) if nic.address else None)
-        as_now = {
-            "network": network_spec(network),
-            "address6": IPv6Address(address6) if address6 else None,
-            "host_name": free_host_name(row.name, network, row.host) if network.subnet else "",
-            "ports": (),
-        }
-        nics.append(nic.model_copy(update=as_now))
-    return tuple(nics)
 
 
 def _limited_as_now(row: Machine, then: MachineSpec) -> tuple[DiskSpec, ...]:

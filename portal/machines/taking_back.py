@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 
 from portal.activity.models import STARTING, Kind, Operation
 from portal.machines import firewall
+from portal.machines.address_locks import take_locks_back
 from portal.machines.models import Disk, Machine, Nic
 from portal.networks.models import PublishedPort
 from workers.contract import networks as contract
@@ -32,10 +33,11 @@ _COLUMNS = (
 log = structlog.get_logger()
 
 
-def take_back(changed: Operation) -> None:
+def take_back(changed: Operation, *, locks: bool) -> None:
     """Make the rows say again what was wanted before this change. Call it in a transaction, the machine's row locked.
 
-    The name stays: it is the portal's own, and another machine may have taken the earlier one.
+    The name stays: it is the portal's own, and another machine may have taken the earlier one. `locks`: whether a lock to an
+    address is taken back too, which whoever may cancel a change may not, unless they are an administrator.
     """
     machine = changed.machine
     earlier = Operation.objects.filter(machine=machine, generation__lt=changed.generation)
@@ -64,6 +66,8 @@ def take_back(changed: Operation) -> None:
     for nic in spec.nics:
         nics.filter(mac=nic.mac).update(mbit_in=nic.mbit_in, mbit_out=nic.mbit_out, is_leaving=False)
     _take_ports_back(machine, spec, failed)
+    if locks:
+        take_locks_back(machine, spec, failed)
 
 
 def _firewall_before(spec: MachineSpec, failed: MachineSpec) -> dict[str, Any] | None:

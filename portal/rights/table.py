@@ -185,6 +185,9 @@ RIGHTS: dict[str, Right] = {
     "machines:export": _machine(changes=MANAGE),
     "machines:export-file": _machine(MANAGE),
     "machines:export-remove": _machine(changes=MANAGE),
+    # Machines: what is a network's administrator's; the machine's own people only read of it
+    "machines:address-lock": Right(changes=Who.ADMINISTRATOR),
+    "machines:address-unlock": Right(changes=Who.ADMINISTRATOR),
     # Machines: owning; a template can be everybody's
     "machines:publish": _machine(changes=OWN),
     "machines:delete": _machine(changes=OWN),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv6Address
 from typing import cast
 
 import pytest
@@ -18,12 +19,14 @@ from portal.accounts.services import ensure_administrator
 from portal.activity.models import Kind, Operation
 from portal.console.services import ticket_issue, ticket_redeem
 from portal.machines import services
+from portal.machines.address_locks import card_lock
 from portal.machines.models import Machine, Nic
 from portal.machines.reports import observed_take, progress_take
 from portal.networks.changing import NetworkWish, network_change_ipv6, network_create
 from portal.networks.models import Network, PublishedPort
 from portal.networks.ports import port_publish
 from portal.networks.services import private_network
+from portal.networks.uplinks import uplink_set
 from portal.quotas.account import Account
 from portal.quotas.amounts import Limits
 from portal.quotas.services import quota_set
@@ -32,7 +35,7 @@ from portal.refusal import Refused
 from portal.requests.deciding import request_approve, request_decline
 from portal.requests.services import machine_ask
 from portal.teams.models import Role
-from tests.web.people import done, host_heard, machine_of, newest, seen, signed_in, told, wish
+from tests.web.people import done, host_heard, interface, machine_of, newest, seen, signed_in, told, wish
 from workers.contract.messages import Observed, OperationState
 from workers.contract.networks import NetworkKind, Protocol
 
@@ -90,6 +93,26 @@ def test_a_hosts_memory_is_promised_only_once(ann: User) -> None:
     answers = at_once(lambda number: machine_of(ann, f"box {number}", memory_mib=512))
     assert made(answers) == 6, answers
     assert Machine.objects.filter(host__name="rack-1").count() == 3
+
+
+def test_of_twenty_cards_that_are_locked_to_one_address_at_once_one_is(ann: User) -> None:
+    host = host_heard(interfaces=(interface("br0", "eth0"),))
+    boss = User.objects.create_user("boss", is_staff=True)
+    lan = network_create(wish=NetworkWish("office", NetworkKind.BRIDGED), by=boss)
+    uplink_set(network=lan, host=host, bridge="br0", by=boss)
+    cards = [done(machine_of(ann, f"box {number}", network=lan)).nics.get() for number in range(AT_ONCE)]
+    answers = at_once(
+        lambda number: card_lock(
+            machine=cards[number].machine,
+            nic_id=cards[number].pk,
+            address=None,
+            address6=IPv6Address("2001:db8::7"),
+            by=boss,
+        )
+    )
+    assert sum(isinstance(each, Operation) for each in answers) == 1, answers
+    assert all("is locked to this address already" in each for each in answers if isinstance(each, str))
+    assert Nic.objects.filter(address6="2001:db8::7").count() == 1
 
 
 def test_of_twenty_presses_on_start_one_counts(ann: User) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from portal.accounts.signed_in import user_of
-from portal.machines import firewall_changes, selectors
+from portal.machines import address_locks, firewall_changes, selectors
 from portal.machines.firewall import kept, mark_of
 from portal.machines.guest import guest_of
 from portal.machines.models import Machine
@@ -26,11 +26,12 @@ from portal.machines.network_forms import (
     PROTOCOLS,
     SERVICES,
     FirewallForm,
+    LockForm,
     PublishPortForm,
     RuleForm,
     WhichRuleForm,
 )
-from portal.machines.reaching import cards_of
+from portal.machines.reaching import Card, cards_of
 from portal.machines.rule_words import sentence
 from portal.machines.views.acting import act, machine_page
 from portal.networks import ports
@@ -59,6 +60,23 @@ def port_publish(request: HttpRequest, machine_id: UUID) -> HttpResponse:
 def port_withdraw(request: HttpRequest, machine_id: UUID, port_id: UUID) -> HttpResponse:
     """Reached no more."""
     return act(request, machine_id, partial(ports.port_withdraw, port_id=port_id), page="network")
+
+
+@require_POST
+def address_lock(request: HttpRequest, machine_id: UUID, nic_id: UUID) -> HttpResponse:
+    """A card that may use one address alone."""
+    form = LockForm(request.POST, auto_id=LockForm.ids(nic_id))
+    return _asked(
+        request, machine_id, form, "lock_form",
+        lambda: partial(address_locks.card_lock, nic_id=nic_id, **form.wanted()),
+        locking=nic_id,
+    )  # fmt: skip
+
+
+@require_POST
+def address_unlock(request: HttpRequest, machine_id: UUID, nic_id: UUID) -> HttpResponse:
+    """Any address again."""
+    return act(request, machine_id, partial(address_locks.card_unlock, nic_id=nic_id), page="network")
 
 
 @require_POST
@@ -117,6 +135,7 @@ def _asked(
     form: Any,
     form_name: str,
     wanted: Callable[[], Callable[..., object]],
+    **shown: Any,
 ) -> HttpResponse:
     """Ask for it, or show the page again with the form as it was filled in and what is wrong at its field."""
     user = user_of(request)
@@ -128,7 +147,7 @@ def _asked(
             form.add_refusal(refusal)
         else:
             return redirect("machines:network", machine_id=machine_id)
-    return _page(request, machine, **{form_name: form})
+    return _page(request, machine, **{form_name: form}, **shown)
 
 
 def _page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpResponse:
@@ -138,6 +157,7 @@ def _page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpRespo
     range_of_ports: range = settings.PUBLISHED_PORTS
     context = {
         "cards": cards,
+        "with_locks": list(_with_locks(cards, filled_in)),
         "bars": bars_of(account_of(machine), fields=(Field.PUBLISHED_PORTS,)),
         "publishing": [card for card in cards if card.takes_ports],
         "services": SERVICES,
@@ -157,3 +177,14 @@ def _page(request: HttpRequest, machine: Machine, **filled_in: Any) -> HttpRespo
     }
     status = 422 if any(isinstance(form, forms.Form) and form.errors for form in filled_in.values()) else 200
     return machine_page(request, machine, "network", "machines/network.html", context, status=status)
+
+
+def _with_locks(cards: list[Card], filled_in: dict[str, Any]) -> Iterator[tuple[Card, LockForm | None]]:
+    """Each card with the form that locks it: as it was sent, or as the card is now; None where it cannot be locked."""
+    for card in cards:
+        if not card.is_bridged or card.nic.is_leaving:
+            yield card, None
+        elif filled_in.get("locking") == card.nic.pk:
+            yield card, filled_in["lock_form"]
+        else:
+            yield card, LockForm.of(card.nic.pk, card.lock)
