@@ -96,10 +96,11 @@ def check_networks(host: Host) -> tuple[str, ...]:
     """Look at all networks once; what was put right, in words. Raises OffshootError for the first thing that could not be."""
     troubles: list[OffshootError] = []
     righted: list[str] = []
-    try:
-        righted += [f"bridge {name}" for name in uplinks.make_again(host.config)]
-    except OffshootError as exc:
-        troubles.append(exc)
+    for put_right in (uplinks.make_again, uplinks.bring_all_over):
+        try:
+            righted += [f"bridge {name}" for name in put_right(host.config)]
+        except OffshootError as exc:
+            troubles.append(exc)
     found = networks.check(host.config, lambda machine_id: processes.runs(host.folder(machine_id)))
     righted += found.righted
     for machine_id, mac in found.lost:

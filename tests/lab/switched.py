@@ -53,15 +53,26 @@ class Switched:
 
 
 @contextmanager
-def hosts_on_a_switch(hosts: int, *, resolved: bool = False, by_dhcp: bool = False) -> Iterator[Switched]:
+def hosts_on_a_switch(
+    hosts: int,
+    *,
+    resolved: bool = False,
+    by_dhcp: bool = False,
+    by_router: bool = False,
+    broker_here: bool = False,
+) -> Iterator[Switched]:
     """Hosts whose card has addresses and routes that were given by hand.
 
     `resolved`: the first host asks systemd-resolved for names, which knows a name server at its card alone, and has its
     broker by name. `by_dhcp`: and all that its card has is from the neighbour's DHCP server, by systemd-networkd.
+    `by_router`: all that cards have is what the neighbour says as a router of IPv6. `broker_here`: the broker is at a socket
+    of the host itself, and cards have addresses only.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(short_folder())
-        switch = stack.enter_context(closing(Switch(folder, GUESTS | {HOST_MAC: HOST_ADDRESS})))
+        switch = stack.enter_context(
+            closing(Switch(folder, GUESTS | {HOST_MAC: HOST_ADDRESS}, routes=by_router))
+        )
         broker = Broker(folder / "redis", enter=switch.near(), listens_on=Switch.NEIGHBOUR)
         stack.enter_context(closing(broker))
         ear = stack.enter_context(closing(PortalsEar(broker)))
@@ -70,12 +81,17 @@ def hosts_on_a_switch(hosts: int, *, resolved: bool = False, by_dhcp: bool = Fal
             network = stack.enter_context(closing(HostNetwork(folder, internet=False)))
             if by_dhcp:
                 switch.plug_in(network.host, mac=HOST_MAC)
+            elif by_router:
+                # It asks for a router at once, not within the two seconds that nodes keep apart.
+                network.inside("sysctl", "-q", "-w", "net.ipv6.conf.default.dad_transmits=0")
+                switch.plug_in(network.host)
             else:
                 switch.plug_in(network.host, f"198.51.100.{10 + number}/24", f"2001:db8:7::{number}/64")
+            if not (by_dhcp or by_router or broker_here):
                 network.inside("ip", "route", "add", "default", "via", Switch.NEIGHBOUR, "metric", "70")
                 network.inside("ip", "route", "add", "203.0.113.0/24", "via", Switch.NEIGHBOUR, "mtu", "1400")
                 network.inside("ip", "-6", "route", "add", "default", "via", "2001:db8:7::ff", "metric", "80")
-            url = broker.tcp_url
+            url = broker.url if by_router or broker_here else broker.tcp_url
             if resolved or by_dhcp:
                 lab.resolved = Resolved(network, folder, networkd=_BY_DHCP if by_dhcp else "")
                 stack.enter_context(closing(lab.resolved))

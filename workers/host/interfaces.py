@@ -77,9 +77,28 @@ def why_no_bridge(card: str, bridge: str) -> str:
         return f"{card} is wireless, and an access point takes frames of the host's own address only: use a cable."
     if card not in {each.name for each in interface_facts(())}:
         return f"{card} is a virtual interface that cannot be in a bridge."
+    above = what_stands_on(card)
+    if above:
+        return f"{card} cannot be in a bridge: something else stands on it ({', '.join(above)})."
     if links.link_exists(bridge):
         return f"There is another interface called {bridge} already."
     return ""
+
+
+def what_stands_on(card: str) -> tuple[str, ...]:
+    """Interfaces of this namespace that take the card's frames before a bridge would: a macvlan, ipvlan, macsec.
+
+    A VLAN takes its own frames only, and goes on doing so at a port of a bridge.
+    """
+    above = (each.name.removeprefix("upper_") for each in (_SYS / card).glob("upper_*"))
+    return tuple(sorted(each for each in above if "DEVTYPE=vlan" not in _uevent(each)))
+
+
+def _uevent(name: str) -> list[str]:
+    try:
+        return (_SYS / name / "uevent").read_text().splitlines()
+    except OSError:
+        return []
 
 
 def _kind(message: Any) -> str | None:

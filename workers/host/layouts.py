@@ -22,7 +22,7 @@ Layout = dict[str, Any]
 
 # linux/if_addr.h, linux/rtnetlink.h
 _TEMPORARY, _NODAD, _NOPREFIXROUTE, _PERMANENT = 0x01, 0x02, 0x200, 0x80
-_LINK_SCOPE, _HOST_TABLE, _UNICAST, _BY_ROUTER, _ONLINK, _CACHED = 253, 255, 1, 9, 0x4, 0x200
+_LINK_SCOPE, _HOST_TABLE, _UNICAST, _BY_KERNEL, _BY_ROUTER, _ONLINK, _CACHED = 253, 255, 1, 2, 9, 0x4, 0x200
 _FOREVER = 0xFFFFFFFF
 _SETTINGS = (
     "disable_ipv6", "accept_ra", "autoconf", "use_tempaddr", "addr_gen_mode", "accept_ra_defrtr",
@@ -76,6 +76,24 @@ def strip(route: IPRoute, name: str) -> None:
     route.flush_addr(index=index_of(name), family=socket.AF_INET)
 
 
+def bring_over(card: str, bridge: str) -> bool:
+    """What a port of the bridge has of its own goes to the bridge; False where it has no address. Raises LinkError.
+
+    An address that the bridge has already is only taken from the card. One that is good for the card alone does not count.
+    """
+    try:
+        with IPRoute() as route:
+            found = [_address(message) for message in route.get_addr(index=index_of(card))]
+            if all(each is None or each["scope"] == _LINK_SCOPE for each in found):
+                return False
+            mine, there = read_layout(card), read_layout(bridge)
+            lay(route, bridge, _lacking(mine, there))
+            strip(route, card)
+    except (NetlinkError, OSError) as exc:
+        raise LinkError(f"what {card} has beside {bridge}: {exc}") from exc
+    return True
+
+
 def gateways(layout: Layout) -> tuple[str, ...]:
     """Through whom the default routes go."""
     return tuple(each["gateway"] for each in layout["routes"] if "gateway" in each and "dst" not in each)
@@ -90,6 +108,23 @@ def lacks(layout: Layout, other: Layout) -> bool:
         or not set(gateways(other)) <= set(gateways(layout))
         or (other.get("name_servers") is not None and layout["name_servers"] is None)
     )
+
+
+def _lacking(layout: Layout, there: Layout) -> Layout:
+    """What of the layout has to be laid where that other one is; the kernel makes the routes of subnets by itself."""
+    present = {each["local"] for each in there["addresses"]}
+    return layout | {
+        "ipv6": there["ipv6"],
+        "addresses": [
+            each | {"flags": each["flags"] & ~_NOPREFIXROUTE}
+            for each in layout["addresses"]
+            if each["local"] not in present and each["scope"] != _LINK_SCOPE
+        ],
+        "routes": [
+            each for each in layout["routes"] if each["proto"] != _BY_KERNEL and each not in there["routes"]
+        ],
+        "name_servers": layout["name_servers"] if there["name_servers"] is None else None,
+    }
 
 
 def _address(message: Any) -> dict[str, Any] | None:

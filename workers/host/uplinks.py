@@ -8,6 +8,7 @@ to be there; `uplinks/changes/<bridge>.json` a change that is not confirmed.
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections.abc import Iterator
@@ -22,8 +23,9 @@ from workers.host import links
 from workers.host.boot import boot_id
 from workers.host.commands import spawn
 from workers.host.files import read_json, tail, write_json
+from workers.host.foreign_rules import tables_for_one_only
 from workers.host.interfaces import why_no_bridge
-from workers.host.layouts import Layout, lacks, read_layout
+from workers.host.layouts import Layout, bring_over, lacks, read_layout
 from workers.host.locks import LockBusy, locked_within
 from workers.host.reaching import Reached, reached_now, still_reaches
 from workers.host.wrapping import unwrap, wrap
@@ -56,11 +58,20 @@ def make_bridge(config: HostConfig, card: str) -> None:
     reason = why_no_bridge(card, bridge)
     if reason:
         raise BridgeRefused(reason)
+    _refuse_rules_for_one_only(card, bridge)
     try:
         layout = read_layout(card)
     except links.LinkError as exc:
         raise BridgeRefused(exc.detail) from exc
-    _change(config, to="bridge", card=card, bridge=bridge, layout=layout)
+    try:
+        _change(config, to="bridge", card=card, bridge=bridge, layout=layout)
+    except links.LinkError as exc:
+        if getattr(exc.__cause__, "code", None) != errno.EBUSY:
+            raise
+        words = (
+            "something else stands on it, such as a container's macvlan"  # which only its own namespace shows
+        )
+        raise BridgeRefused(f"{card} cannot be in a bridge: {words}.") from exc
 
 
 def remove_bridge(config: HostConfig, bridge: str) -> None:
@@ -82,6 +93,7 @@ def remove_bridge(config: HostConfig, bridge: str) -> None:
         raise BridgeRefused(
             f"{len(others)} machine(s) or others are plugged into {bridge}: {', '.join(others[:5])}"
         )
+    _refuse_rules_for_one_only(bridge, card)
     _change(
         config,
         to="card",
@@ -148,6 +160,24 @@ def make_again(config: HostConfig) -> tuple[str, ...]:
     return tuple(made)
 
 
+def bring_all_over(config: HostConfig) -> tuple[str, ...]:
+    """Move what cards have of their own again to the bridges around them; the bridges that were given something.
+
+    A DHCP client that hears answers at a port of a bridge too (Debian's dhclient) puts the address there at each renewal.
+    Raises LinkError.
+    """
+    given = []
+    for bridge in made_bridges(config.state):
+        with _lock(config.state):
+            record = _record(config.state, bridge)
+            if record is None or _journal(config.state, bridge).exists():
+                continue
+            card = str(record["card"])
+            if links.master_of(card) == bridge and bring_over(card, bridge):
+                given.append(bridge)
+    return tuple(given)
+
+
 def roll_back(state: StateFolder, bridge: str, *, only: str = "") -> bool:
     """Undo the change of this bridge that is not confirmed (`only`: if it is this one); False where there is none.
 
@@ -181,6 +211,19 @@ def waits(state: StateFolder, bridge: str, identity: str) -> bool:
 def note_guard(state: StateFolder, bridge: str, identity: str) -> None:
     """The guard is there."""
     write_json(_guard_file(state, bridge), identity)
+
+
+def _refuse_rules_for_one_only(now: str, later: str) -> None:
+    """Raises BridgeRefused where the host's own firewall names the interface of now, and not the one that takes its part."""
+    try:
+        tables = tables_for_one_only(now, later)
+    except OffshootError as exc:
+        raise BridgeRefused(f"The host's own firewall could not be looked at: {exc.detail}") from exc
+    if tables:
+        raise BridgeRefused(
+            f"The host's own firewall has rules for {now} that would no longer hold (nftables: {', '.join(tables)}). "
+            f"Put {later} into those rules beside {now}, then try again; nothing was changed."
+        )
 
 
 def _change(
