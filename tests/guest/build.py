@@ -62,6 +62,19 @@ WITH_IPV6 = Kernel(
 )
 """Asks for an IPv6 address by DHCPv6: Debian's static busybox cannot."""
 
+WITH_SERVERS = Kernel(
+    "linux-image-cloud-amd64",
+    _MODULES,
+    CACHE / "servers",
+    programs=(
+        ("usr/sbin/dhcp6c", ("wide-dhcpv6-client", "libfl2")),
+        ("usr/sbin/dhcp6s", ("wide-dhcpv6-server", "libfl2")),
+        ("usr/sbin/radvd", ("radvd",)),
+        ("bin/nc.openbsd", ("netcat-openbsd", "libbsd0", "libmd0")),
+    ),
+)
+"""Is a router and a DHCPv6 server, and speaks UDP: Debian's static busybox cannot."""
+
 WITH_IPERF = Kernel(
     "linux-image-cloud-amd64",
     _MODULES,
