@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -46,16 +47,20 @@ class NetworkCheck:
     def _run(self) -> None:
         while True:
             try:
-                self._note(check_networks(self._host))
-                self._told.clear()
-            except OffshootError as exc:
-                if exc.detail not in self._told:  # said once, not every thirty seconds
-                    self._told.add(exc.detail)
-                    log.warning("networks not put right", code=exc.code.value, detail=exc.detail)
+                looked = check_networks(self._host)
+                self._note(looked.righted)
+                self._say(looked.troubles)
             except Exception:
                 log.exception("networks not checked")
             if self._stop.wait(self._host.config.network_check_seconds):
                 return
+
+    def _say(self, troubles: tuple[OffshootError, ...]) -> None:
+        """Once, not every thirty seconds; again where it was well in between."""
+        for trouble in troubles:
+            if trouble.detail not in self._told:
+                log.warning("networks not put right", code=trouble.code.value, detail=trouble.detail)
+        self._told = {trouble.detail for trouble in troubles}
 
     def _note(self, righted: tuple[str, ...]) -> None:
         for what in righted:
@@ -92,8 +97,16 @@ def _made_again_in_time(config: HostConfig) -> tuple[str, ...]:
     return uplinks.make_again(config)
 
 
-def check_networks(host: Host) -> tuple[str, ...]:
-    """Look at all networks once; what was put right, in words. Raises OffshootError for the first thing that could not be."""
+@dataclass(frozen=True)
+class Looked:
+    """What was put right, in words, and what could not be."""
+
+    righted: tuple[str, ...]
+    troubles: tuple[OffshootError, ...]
+
+
+def check_networks(host: Host) -> Looked:
+    """Look at all networks once, and put right what can be."""
     troubles: list[OffshootError] = []
     righted: list[str] = []
     for put_right in (uplinks.make_again, uplinks.bring_all_over):
@@ -101,8 +114,13 @@ def check_networks(host: Host) -> tuple[str, ...]:
             righted += [f"bridge {name}" for name in put_right(host.config)]
         except OffshootError as exc:
             troubles.append(exc)
-    found = networks.check(host.config, lambda machine_id: processes.runs(host.folder(machine_id)))
+    found = networks.Found()
+    try:
+        found = networks.check(host.config, lambda machine_id: processes.runs(host.folder(machine_id)))
+    except OffshootError as exc:
+        troubles.append(exc)
     righted += found.righted
+    troubles += found.troubles
     for machine_id, mac in found.lost:
         try:
             if _plugged_anew(host, machine_id, mac):
@@ -113,9 +131,7 @@ def check_networks(host: Host) -> tuple[str, ...]:
             troubles.append(type(exc)(f"the tap of {mac} of machine {machine_id} is gone: {exc.detail}"))
     if righted:
         log.warning("networks put right", what=righted)
-    if troubles:
-        raise troubles[0]
-    return tuple(righted)
+    return Looked(tuple(righted), tuple(troubles))
 
 
 def _plugged_anew(host: Host, machine_id: UUID, mac: str) -> bool:

@@ -343,6 +343,33 @@ def test_with_its_last_machine_a_network_is_gone_and_the_host_is_as_before() -> 
         assert "proto ra" in network.default6()
 
 
+def test_what_cannot_be_put_right_keeps_nothing_else_from_it_and_both_are_told() -> None:
+    with standing_host(OFFSHOOT_NETWORK_CHECK_SECONDS="1") as place:
+        network = place.host.network
+        for card in (_card(LAB, 10, "web"), _card(QUIET, 10, "still")):
+            place.done(wishes.spec(name=card.host_name, nics=(card,), memory_mib=64))
+        network.inside("ip", "link", "add", "foreign0", "type", "veth", "peer", "foreign1")
+        network.inside("ip", "addr", "add", "192.168.57.200/24", "dev", "foreign0")
+        since = place.ear.heartbeat(place.host.name).sequence
+        for each in (LAB, QUIET):
+            network.inside("ip", "link", "del", bridge_name(each.id))
+        network.inside("nft", "flush", "ruleset")
+
+        def is_there(each: NetworkSpec) -> bool:
+            return bool(
+                network.inside("ip", "-o", "link", "show", "master", bridge_name(each.id), check=False)
+            )
+
+        wait_for("the other network is whole", lambda: is_there(QUIET), seconds=30)
+        wait_for("the rules are", lambda: "table bridge offshoot" in network.rules(), seconds=30)
+        wait_for("it is said what is not", lambda: "networks not put right" in place.host.words(), seconds=30)
+        assert not is_there(LAB)
+        repairs = place.ear.heartbeat(place.host.name, since=since).usage.repairs
+        assert any(str(QUIET.id) in repair.what for repair in repairs), repairs
+        network.inside("ip", "link", "del", "foreign0")
+        wait_for("all is", lambda: is_there(LAB), seconds=30)
+
+
 def test_a_host_that_forwards_before_its_router_has_spoken_hears_it_all_the_same() -> None:
     with standing_host(internet=True, OFFSHOOT_NETWORK_CHECK_SECONDS="1") as place:
         network = place.host.network

@@ -11,8 +11,8 @@ import grp
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
@@ -161,18 +161,23 @@ def nic_facts(config: HostConfig, spec: MachineSpec) -> tuple[NicFacts, ...]:
 
 @dataclass(frozen=True)
 class Found:
-    """What a check found. `righted` is what was put right, in words; `lost` are machines' cards without a tap."""
+    """What a check found. `righted` is what was put right, in words; `lost` are machines' cards without a tap.
+
+    `troubles` is what could not be put right: a LinkError, DhcpError or FirewallError each.
+    """
 
     righted: tuple[str, ...] = ()
     lost: tuple[tuple[UUID, str], ...] = ()
     """Machine and MAC: a tap that is gone cannot be given to its qemu again without pulling the card."""
+    troubles: tuple[OffshootError, ...] = ()
 
 
 def check(config: HostConfig, is_living: Callable[[UUID], bool]) -> Found:
     """Everything of all networks is as it should be, or is made so: bridges, ports, dnsmasq, forwarding, rules.
 
-    Where all is well, and nobody else has changed rules, it runs no program. Raises LinkError, DhcpError, FirewallError; the rest
-    is put right all the same. `is_living`: a qemu of this machine runs, so that each of its cards has a tap.
+    Where all is well, and nobody else has changed rules, it runs no program. What fails keeps nothing else from being
+    put right. `is_living`: a qemu of this machine runs, so that each of its cards has a tap. Raises LinkError where the
+    host's addresses cannot be read.
     """
     righted: list[str] = []
     lost: list[tuple[UUID, str]] = []
@@ -180,35 +185,42 @@ def check(config: HostConfig, is_living: Callable[[UUID], bool]) -> Found:
     with _lock(config):
         cards = _cards(config)
         wired = _networks(cards)
-        parts: tuple[Callable[[], None], ...] = (
-            partial(_check_bridges, config, wired, righted),
-            partial(_check_taps, wired, cards, is_living, righted, lost),
-            partial(_check_forwarding, config, wired, righted),
-            partial(_check_rules, config, wired, righted),
-        )
-        for tidy in parts:
-            try:
-                tidy()
-            except OffshootError as exc:
-                troubles.append(exc)
-    if troubles:
-        raise troubles[0]
-    return Found(tuple(righted), tuple(lost))
+        present = links.all_addresses()
+        for each in wired:
+            with _noted(troubles):
+                _check_bridge(config, each, present, righted)
+        _check_taps(wired, cards, is_living, righted, lost, troubles)
+        with _noted(troubles):
+            _check_forwarding(config, wired, righted)
+        with _noted(troubles):
+            _check_rules(config, wired, righted)
+    return Found(tuple(righted), tuple(lost), tuple(troubles))
 
 
-def _check_bridges(config: HostConfig, wired: Sequence[WiredNetwork], righted: list[str]) -> None:
-    present = links.all_addresses()
-    for each in wired:
-        network = each.network
-        if network.kind is NetworkKind.BRIDGED:
-            continue
-        name, gateways = bridge_name(network.id), [each for each in _gateways(network) if each is not None]
-        right = links.bridge_is_right(
-            name, mac=bridge_mac(network.id), addresses=gateways, present=present
-        ) and dhcp.serves(network, each.nics, **_dhcp_settings(config, network))
-        if not right:
-            _make(config, each)
-            righted.append(f"bridge and dnsmasq of {network.id}")
+@contextmanager
+def _noted(troubles: list[OffshootError]) -> Iterator[None]:
+    try:
+        yield
+    except OffshootError as exc:
+        troubles.append(exc)
+
+
+def _check_bridge(
+    config: HostConfig,
+    wired: WiredNetwork,
+    present: Mapping[int, set[links.Interface]],
+    righted: list[str],
+) -> None:
+    network = wired.network
+    if network.kind is NetworkKind.BRIDGED:
+        return
+    name, gateways = bridge_name(network.id), [each for each in _gateways(network) if each is not None]
+    right = links.bridge_is_right(
+        name, mac=bridge_mac(network.id), addresses=gateways, present=present
+    ) and dhcp.serves(network, wired.nics, **_dhcp_settings(config, network))
+    if not right:
+        _make(config, wired)
+        righted.append(f"bridge and dnsmasq of {network.id}")
 
 
 def _check_taps(
@@ -217,6 +229,7 @@ def _check_taps(
     is_living: Callable[[UUID], bool],
     righted: list[str],
     lost: list[tuple[UUID, str]],
+    troubles: list[OffshootError],
 ) -> None:
     bridges = {str(each.network.id): bridge_of(each.network) for each in wired}
     told = {bridge: taps.ports_by_mac(bridge) for bridge in bridges.values()}
@@ -232,8 +245,9 @@ def _check_taps(
         if not links.link_exists(tap):
             lost.append((UUID(machine), nic.mac))
         elif links.link_exists(bridge):  # one of the host's own that is gone is its administrator's
-            taps.plug_tap(tap, bridge=bridge, guest_mac=nic.mac)
-            righted.append(f"tap {tap}")
+            with _noted(troubles):
+                taps.plug_tap(tap, bridge=bridge, guest_mac=nic.mac)
+                righted.append(f"tap {tap}")
 
 
 def _check_forwarding(config: HostConfig, wired: Sequence[WiredNetwork], righted: list[str]) -> None:
