@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from workers.contract.networks import Protocol
+from workers.host import nfta
 from workers.host.nfnetlink import Flag, Kind, Message, attribute, commit, connection, nested, text
 from workers.host.translated import Translated, key_of_interface, key_of_port
 from workers.plan.rulesets.changes import Change
 from workers.plan.rulesets.parts import TABLE, Place
 
-_TABLE, _CHAIN_NAME, _RULE_CHAIN, _SET_NAME = 1, 3, 2, 2
-_ELEMENTS_SET, _ELEMENTS, _LIST_ELEMENT, _ELEMENT_KEY, _DATA_VALUE = 2, 3, 1, 1, 1
 _PROTOCOLS = {Protocol.TCP.value: 6, Protocol.UDP.value: 17}
 
 
@@ -28,19 +27,19 @@ def _messages(change: Change, made: Translated) -> Iterator[Message]:
     for place, key in change.elements_gone:
         yield Message(Kind.DELETE_ELEMENTS, place[0], _in_set(place) + _elements(_raw(key)))
     for place in change.chains_emptied:
-        yield Message(Kind.DELETE_RULE, place[0], _named(_RULE_CHAIN, place))
+        yield Message(Kind.DELETE_RULE, place[0], _named(nfta.RULE_CHAIN, place))
     for place in change.sets_emptied:
         yield Message(Kind.DELETE_ELEMENTS, place[0], _in_set(place))
     for place in change.chains_gone:
-        yield Message(Kind.DELETE_CHAIN, place[0], _named(_CHAIN_NAME, place))
+        yield Message(Kind.DELETE_CHAIN, place[0], _named(nfta.CHAIN_NAME, place))
     for place in change.sets_gone:
-        yield Message(Kind.DELETE_SET, place[0], _named(_SET_NAME, place))
+        yield Message(Kind.DELETE_SET, place[0], _named(nfta.SET_NAME, place))
     number = 1
     for place, _ in change.sets:
         yield made.making_set(place, number)
         number += 1
     for place, _ in change.chains:
-        yield Message(Kind.NEW_CHAIN, place[0], _named(_CHAIN_NAME, place), Flag.CREATE)
+        yield Message(Kind.NEW_CHAIN, place[0], _named(nfta.CHAIN_NAME, place), Flag.CREATE)
     for place, _ in change.chains:
         rules = made.making_rules(place, number)
         number += len(rules)
@@ -58,12 +57,14 @@ def _raw(key: str) -> bytes:
 
 
 def _named(number: int, place: Place) -> bytes:
-    return text(_TABLE, TABLE) + text(number, place[1])
+    return text(nfta.TABLE, TABLE) + text(number, place[1])
 
 
 def _in_set(place: Place) -> bytes:
-    return _named(_ELEMENTS_SET, place)
+    return _named(nfta.ELEMENTS_SET, place)
 
 
 def _elements(key: bytes) -> bytes:
-    return nested(_ELEMENTS, nested(_LIST_ELEMENT, nested(_ELEMENT_KEY, attribute(_DATA_VALUE, key))))
+    return nested(
+        nfta.ELEMENTS, nested(nfta.LIST_ELEMENT, nested(nfta.ELEMENT_KEY, attribute(nfta.DATA_VALUE, key)))
+    )

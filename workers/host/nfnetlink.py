@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
+from workers.host import nfta
+
 
 class Kind(IntEnum):
     """What a message of nf_tables' asks for."""
@@ -58,7 +60,6 @@ _ERROR, _DONE, _INTERRUPTED = 2, 3, 0x10
 _HEADER = struct.Struct("=IHHII")
 _NFGEN = struct.Struct("=BBH")
 _KIND_BITS, _NESTED = 0x3FFF, 0x8000
-_ELEMENTS_TABLE, _ELEMENTS_SET, _ELEMENTS = 1, 2, 3
 _ANSWER_SECONDS = 5
 
 
@@ -118,12 +119,12 @@ def dumped(link: socket.socket, kind: Kind, family: str, asked: bytes = b"") -> 
 
 def elements(link: socket.socket, family: str, table: str, name: str) -> list[bytes]:
     """The elements of a set or map, in no order of the kernel's. Raises NetlinkError as `dumped` does."""
-    named = text(_ELEMENTS_TABLE, table) + text(_ELEMENTS_SET, name)
+    named = text(nfta.TABLE, table) + text(nfta.ELEMENTS_SET, name)
     return [
         element
         for body in dumped(link, Kind.GET_ELEMENTS, family, named)
         for number, held in attributes(body)
-        if number == _ELEMENTS
+        if number == nfta.ELEMENTS
         for _, element in attributes(held)
     ]
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from workers.host import nfta
 from workers.host.commands import run
 from workers.host.nfnetlink import (
     Flag,
@@ -37,17 +38,8 @@ _CLONE_NEWNET = 0x40000000
 _SECONDS = 20
 _MOST_KEPT = 32
 
-_TABLE = 1
-"""The attribute that names the table, in messages of each kind here."""
-
-_RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 2, 4, 7
-_EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
-_LOOKUP_SET, _LOOKUP_SET_ID = 1, 4
-_SET_NAME, _SET_FLAGS, _SET_ID = 2, 3, 10
-_SET_PASSING = {_SET_ID, 16, 19, 20}  # NFTA_SET_HANDLE, _TYPE, _COUNT: the kernel's own
+_SET_PASSING = {nfta.SET_ID, nfta.SET_HANDLE, nfta.SET_TYPE, nfta.SET_COUNT}  # the kernel's own
 _SET_IS_ANONYMOUS = 0x1
-_ELEMENTS_SET, _ELEMENTS, _ELEMENTS_SET_ID = 2, 3, 4
-_ELEMENT_KEY, _DATA_VALUE, _LIST_ELEMENT = 1, 1, 1
 
 
 @dataclass(frozen=True)
@@ -75,7 +67,7 @@ class Translated:
 
     def making_set(self, place: Place, number: int) -> Message:
         """The declaration of a set; `number` is one of the transaction's own."""
-        return _new_set(place[0], text(_SET_NAME, place[1]), self.sets[place], number)
+        return _new_set(place[0], text(nfta.SET_NAME, place[1]), self.sets[place], number)
 
     def making_rules(self, place: Place, first: int) -> list[Message]:
         """The rules of a chain, with the sets within them, numbered from `first` on."""
@@ -84,13 +76,13 @@ class Translated:
             numbers: dict[str, int] = {}
             for each in rule.sets:
                 numbers[each.name] = number = first + len(messages)
-                named = text(_SET_NAME, _any_name(each.name))
+                named = text(nfta.SET_NAME, _any_name(each.name))
                 messages.append(_new_set(place[0], named, each.held, number))
                 body = (
-                    text(_TABLE, TABLE)
-                    + text(_ELEMENTS_SET, _any_name(each.name))
-                    + attribute(_ELEMENTS_SET_ID, struct.pack(">I", number))
-                    + nested(_ELEMENTS, each.elements)
+                    text(nfta.TABLE, TABLE)
+                    + text(nfta.ELEMENTS_SET, _any_name(each.name))
+                    + attribute(nfta.ELEMENTS_SET_ID, struct.pack(">I", number))
+                    + nested(nfta.ELEMENTS, each.elements)
                 )
                 messages.append(Message(Kind.NEW_ELEMENTS, place[0], body, Flag.CREATE))
             messages.append(_new_rule(place, rule, numbers))
@@ -99,7 +91,9 @@ class Translated:
     def making_element(self, place: Place, key: bytes) -> Message:
         """An element of one of our maps."""
         body = (
-            text(_TABLE, TABLE) + text(_ELEMENTS_SET, place[1]) + nested(_ELEMENTS, self.elements[place, key])
+            text(nfta.TABLE, TABLE)
+            + text(nfta.ELEMENTS_SET, place[1])
+            + nested(nfta.ELEMENTS, self.elements[place, key])
         )
         return Message(Kind.NEW_ELEMENTS, place[0], body, Flag.CREATE)
 
@@ -152,16 +146,16 @@ def _translated(parts: Parts) -> Translated:
         wanted_chains = [place for part in parts.values() for place in part.chains]
         rules: dict[Place, list[_Rule]] = {place: [] for place in wanted_chains}
         for family in ("inet", "bridge"):
-            for body in dumped(link, Kind.GET_RULE, family, text(_TABLE, TABLE)):
+            for body in dumped(link, Kind.GET_RULE, family, text(nfta.TABLE, TABLE)):
                 held = dict(attributes(body))
-                place = family, _word(held[_RULE_CHAIN])
+                place = family, _word(held[nfta.RULE_CHAIN])
                 if place in rules:
                     rules[place].append(_Rule(held, tuple(_within(link, family, held, sets[family]))))
         return Translated(
             rules={place: tuple(found) for place, found in rules.items()},
             sets={(family, name): sets[family][name] for family, name in wanted_sets},
             elements={
-                (place, _key(element)): nested(_LIST_ELEMENT, element)
+                (place, _key(element)): nested(nfta.LIST_ELEMENT, element)
                 for _, place in MAPS
                 for element in elements(link, place[0], TABLE, place[1])
             },
@@ -183,11 +177,11 @@ def _bring(parts: Parts) -> None:
 
 def _sets(link: socket.socket, family: str) -> Iterator[tuple[str, bytes]]:
     """Names of sets, and what else is said of each when it is made."""
-    for body in dumped(link, Kind.GET_SET, family, text(_TABLE, TABLE)):
+    for body in dumped(link, Kind.GET_SET, family, text(nfta.TABLE, TABLE)):
         held = dict(attributes(body))
-        kept = {_TABLE, _SET_NAME, *_SET_PASSING}
+        kept = {nfta.TABLE, nfta.SET_NAME, *_SET_PASSING}
         yield (
-            _word(held[_SET_NAME]),
+            _word(held[nfta.SET_NAME]),
             b"".join(attribute(number, value) for number, value in held.items() if number not in kept),
         )
 
@@ -199,41 +193,43 @@ def _within(
     for name, data in _expressions(rule):
         if name != "lookup":
             continue
-        looked_in = _word(dict(attributes(data))[_LOOKUP_SET])
-        flags = dict(attributes(sets[looked_in])).get(_SET_FLAGS, bytes(4))
+        looked_in = _word(dict(attributes(data))[nfta.LOOKUP_SET])
+        flags = dict(attributes(sets[looked_in])).get(nfta.SET_FLAGS, bytes(4))
         if struct.unpack(">I", flags)[0] & _SET_IS_ANONYMOUS:
             held = b"".join(
-                nested(_LIST_ELEMENT, element) for element in elements(link, family, TABLE, looked_in)
+                nested(nfta.LIST_ELEMENT, element) for element in elements(link, family, TABLE, looked_in)
             )
             yield _AnonymousSet(looked_in, sets[looked_in], held)
 
 
 def _expressions(rule: Mapping[int, bytes]) -> Iterator[tuple[str, bytes]]:
-    for _, expression in attributes(rule.get(_RULE_EXPRESSIONS, b"")):
+    for _, expression in attributes(rule.get(nfta.RULE_EXPRESSIONS, b"")):
         said = dict(attributes(expression))
-        yield _word(said[_EXPRESSION_NAME]), said.get(_EXPRESSION_DATA, b"")
+        yield _word(said[nfta.EXPRESSION_NAME]), said.get(nfta.EXPRESSION_DATA, b"")
 
 
 def _new_set(family: str, named: bytes, held: bytes, number: int) -> Message:
-    body = text(_TABLE, TABLE) + named + held + attribute(_SET_ID, struct.pack(">I", number))
+    body = text(nfta.TABLE, TABLE) + named + held + attribute(nfta.SET_ID, struct.pack(">I", number))
     return Message(Kind.NEW_SET, family, body, Flag.CREATE)
 
 
 def _new_rule(place: Place, rule: _Rule, numbers: Mapping[str, int]) -> Message:
     expressions = b"".join(
         nested(
-            _LIST_ELEMENT, text(_EXPRESSION_NAME, name), nested(_EXPRESSION_DATA, _looked_up(data, numbers))
+            nfta.LIST_ELEMENT,
+            text(nfta.EXPRESSION_NAME, name),
+            nested(nfta.EXPRESSION_DATA, _looked_up(data, numbers)),
         )
         if name == "lookup"
-        else nested(_LIST_ELEMENT, text(_EXPRESSION_NAME, name), nested(_EXPRESSION_DATA, data))
+        else nested(nfta.LIST_ELEMENT, text(nfta.EXPRESSION_NAME, name), nested(nfta.EXPRESSION_DATA, data))
         for name, data in _expressions(rule.held)
     )
-    userdata = rule.held.get(_RULE_USERDATA)
+    userdata = rule.held.get(nfta.RULE_USERDATA)
     body = (
-        text(_TABLE, TABLE)
-        + text(_RULE_CHAIN, place[1])
-        + nested(_RULE_EXPRESSIONS, expressions)
-        + (attribute(_RULE_USERDATA, userdata) if userdata else b"")
+        text(nfta.TABLE, TABLE)
+        + text(nfta.RULE_CHAIN, place[1])
+        + nested(nfta.RULE_EXPRESSIONS, expressions)
+        + (attribute(nfta.RULE_USERDATA, userdata) if userdata else b"")
     )
     return Message(Kind.NEW_RULE, place[0], body, Flag.CREATE | Flag.APPEND)
 
@@ -241,10 +237,13 @@ def _new_rule(place: Place, rule: _Rule, numbers: Mapping[str, int]) -> Message:
 def _looked_up(data: bytes, numbers: Mapping[str, int]) -> bytes:
     """A lookup in a set within the rule names it by its number: the kernel gives it a name of its own."""
     held = dict(attributes(data))
-    name = _word(held[_LOOKUP_SET])
+    name = _word(held[nfta.LOOKUP_SET])
     if name not in numbers:
         return data
-    said = {_LOOKUP_SET: _any_name(name).encode() + b"\0", _LOOKUP_SET_ID: struct.pack(">I", numbers[name])}
+    said = {
+        nfta.LOOKUP_SET: _any_name(name).encode() + b"\0",
+        nfta.LOOKUP_SET_ID: struct.pack(">I", numbers[name]),
+    }
     return b"".join(attribute(number, value) for number, value in (held | said).items())
 
 
@@ -254,7 +253,7 @@ def _any_name(name: str) -> str:
 
 
 def _key(element: bytes) -> bytes:
-    return dict(attributes(dict(attributes(element))[_ELEMENT_KEY]))[_DATA_VALUE]
+    return dict(attributes(dict(attributes(element))[nfta.ELEMENT_KEY]))[nfta.DATA_VALUE]
 
 
 def _word(value: bytes) -> str:
