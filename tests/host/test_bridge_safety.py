@@ -106,6 +106,21 @@ def test_a_host_that_a_router_told_its_way_out_has_it_with_the_bridge_and_withou
     assert layout(host, CARD)["addresses"] == before
 
 
+def test_so_has_one_whose_systemd_networkd_listens_to_routers_instead_of_the_kernel() -> None:
+    with hosts_on_a_switch(1, by_router=True, by_networkd=True) as lab:
+        [host] = lab.hosts
+        heard = f"net.ipv6.conf.{CARD}.accept_ra"
+        wait_for(
+            "it listens itself", lambda: host.network.inside("sysctl", "-n", heard).strip() == "0", seconds=20
+        )
+        router = wait_for("the router is heard", lambda: gateway(host, CARD), seconds=30)
+        lab.done(host, MAKE)
+        assert gateway(host, BRIDGE) == router
+        lab.done(host, REMOVE)
+        assert host.network.inside("sysctl", "-n", heard).strip() == "0"
+        wait_for("it hears it again", lambda: gateway(host, CARD) == router, seconds=30)
+
+
 def test_a_bridge_that_does_not_reach_the_router_that_told_the_way_out_is_taken_back(
     routed: Switched,
 ) -> None:

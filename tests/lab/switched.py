@@ -23,6 +23,7 @@ from workers.contract.messages import DoJob, OperationState, Progress
 CARD, BRIDGE = Switch.CARD, f"br-{Switch.CARD}"
 GUESTS = {"52:54:00:00:01:01": "198.51.100.101", "52:54:00:00:01:02": "198.51.100.102"}
 HOST_MAC, HOST_ADDRESS = "52:54:00:00:02:01", "198.51.100.11"
+_BY_ROUTER = f"[Match]\nName={CARD}\n[Network]\nIPv6AcceptRA=yes\n"
 _BY_DHCP = f"[Match]\nName={CARD}\n[Network]\nDHCP=ipv4\n"
 
 
@@ -59,13 +60,15 @@ def hosts_on_a_switch(
     resolved: bool = False,
     by_dhcp: bool = False,
     by_router: bool = False,
+    by_networkd: bool = False,
     broker_here: bool = False,
 ) -> Iterator[Switched]:
     """Hosts whose card has addresses and routes that were given by hand.
 
     `resolved`: the first host asks systemd-resolved for names, which knows a name server at its card alone, and has its
     broker by name. `by_dhcp`: and all that its card has is from the neighbour's DHCP server, by systemd-networkd.
-    `by_router`: all that cards have is what the neighbour says as a router of IPv6. `broker_here`: the broker is at a socket
+    `by_router`: all that cards have is what the neighbour says as a router of IPv6; `by_networkd`: to systemd-networkd, which
+    tells the kernel not to listen itself. `broker_here`: the broker is at a socket
     of the host itself, and cards have addresses only.
     """
     with ExitStack() as stack:
@@ -92,6 +95,9 @@ def hosts_on_a_switch(
                 network.inside("ip", "route", "add", "203.0.113.0/24", "via", Switch.NEIGHBOUR, "mtu", "1400")
                 network.inside("ip", "-6", "route", "add", "default", "via", "2001:db8:7::ff", "metric", "80")
             url = broker.url if by_router or broker_here else broker.tcp_url
+            if by_networkd:
+                networkd = Resolved(network, folder, networkd=_BY_ROUTER)
+                stack.enter_context(closing(networkd))
             if resolved or by_dhcp:
                 lab.resolved = Resolved(network, folder, networkd=_BY_DHCP if by_dhcp else "")
                 stack.enter_context(closing(lab.resolved))
@@ -101,7 +107,7 @@ def hosts_on_a_switch(
                 url = url.replace(Switch.NEIGHBOUR, f"broker.{Switch.NAME}")
             host = LabHost(
                 f"rack-{number}", folder / f"h{number}", broker, network, OFFSHOOT_BROKER_URL=url,
-                OFFSHOOT_BRIDGE_SECONDS="2", OFFSHOOT_NETWORK_CHECK_SECONDS="1",
+                OFFSHOOT_BRIDGE_SECONDS="6" if by_networkd else "2", OFFSHOOT_NETWORK_CHECK_SECONDS="1",
             )  # fmt: skip
             stack.enter_context(closing(host))
             host.start()

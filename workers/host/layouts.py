@@ -18,7 +18,10 @@ from workers.host.links import LinkError, index_of
 from workers.host.name_servers import lay_name_servers, read_name_servers
 
 Layout = dict[str, Any]
-"""`addresses` and `routes` as netlink fields, `ipv6` the interface's settings, `mac` and `mtu`, `name_servers` or None."""
+"""`addresses` and `routes` as netlink fields, `ipv6` the interface's settings, `mac` and `mtu`, `name_servers` or None.
+
+`hears_routers`: it has a default route that a router of IPv6 has told of, which is no part of it: the bridge hears it anew.
+"""
 
 # linux/if_addr.h, linux/rtnetlink.h
 _TEMPORARY, _NODAD, _NOPREFIXROUTE, _PERMANENT = 0x01, 0x02, 0x200, 0x80
@@ -46,6 +49,10 @@ def read_layout(name: str) -> Layout:
                 "addresses": [field for m in route.get_addr(index=index) if (field := _address(m))],
                 "routes": _routes(route, index, name),
                 "name_servers": read_name_servers(name),
+                "hears_routers": any(
+                    message["proto"] == _BY_ROUTER and message.get_attr("RTA_OIF") == index
+                    for message in route.get_default_routes(family=socket.AF_INET6)
+                ),
             }
     except (NetlinkError, OSError) as exc:
         raise LinkError(f"{name}: {exc}") from exc
@@ -74,6 +81,16 @@ def strip(route: IPRoute, name: str) -> None:
     """The interface has no addresses any more, and so no routes; no IPv6 at all. Raises NetlinkError, OSError."""
     _write_settings(name, {"disable_ipv6": "1"})
     route.flush_addr(index=index_of(name), family=socket.AF_INET)
+
+
+def of_a_bridge(layout: Layout) -> Layout:
+    """The same for the bridge around a card: the kernel hears routers there, also where a program does so at the card.
+
+    systemd-networkd switches the kernel's own listening off, and knows nothing of the bridge.
+    """
+    if not layout.get("hears_routers") or layout["ipv6"].get("accept_ra") != "0":
+        return layout
+    return layout | {"ipv6": layout["ipv6"] | {"accept_ra": "2"}}
 
 
 def bring_over(card: str, bridge: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from workers.host.layouts import Layout, lay, strip
+from workers.host.layouts import Layout, lay, of_a_bridge, strip
 from workers.host.links import LinkError, index_of
 from workers.killpoints import reached
 
@@ -23,7 +23,7 @@ def wrap(card: str, bridge: str, layout: Layout) -> None:
             reached("card in its bridge")
             strip(route, card)
             route.link("set", index=index_of(bridge), state="up")
-            lay(route, bridge, layout)
+            lay(route, bridge, of_a_bridge(layout))
     except (NetlinkError, OSError) as exc:
         raise LinkError(f"bridge {bridge} around {card}: {exc}") from exc
 
