@@ -11,6 +11,7 @@ import hashlib
 import socket
 from collections.abc import Iterator
 
+from workers.host import nfta
 from workers.host.nfnetlink import (
     FAMILIES,
     Kind,
@@ -24,13 +25,10 @@ from workers.host.nfnetlink import (
 )
 from workers.plan.rulesets.parts import MAPS, TABLE
 
-_NAME = 1
-"""The attribute that names the table, in messages of each kind but a table's own, where it is the name."""
-
 _PASSING = {
-    Kind.GET_TABLE: {3},  # NFTA_TABLE_USE
-    Kind.GET_CHAIN: {6, 8},  # NFTA_CHAIN_USE, NFTA_CHAIN_COUNTERS
-    Kind.GET_SET: {20},  # NFTA_SET_COUNT
+    Kind.GET_TABLE: {nfta.TABLE_USE},
+    Kind.GET_CHAIN: {nfta.CHAIN_USE, nfta.CHAIN_COUNTERS},
+    Kind.GET_SET: {nfta.SET_COUNT},
 }
 
 
@@ -55,11 +53,11 @@ def fingerprint() -> bytes | None:
 def _ours(link: socket.socket, kind: Kind, family: str) -> Iterator[bytes]:
     """What there is of one kind in our table of the family, in the kernel's order."""
     wanted = TABLE.encode() + b"\0"
-    named = b"" if kind in (Kind.GET_TABLE, Kind.GET_CHAIN) else text(_NAME, TABLE)
+    named = b"" if kind in (Kind.GET_TABLE, Kind.GET_CHAIN) else text(nfta.TABLE, TABLE)
     passing = _PASSING.get(kind, set())
     for body in dumped(link, kind, family, named):
         held = list(attributes(body))
-        if (_NAME, wanted) in held:
+        if (nfta.TABLE, wanted) in held:
             yield bytes([kind]) + b"".join(
                 attribute(number, value) for number, value in held if number not in passing
             )

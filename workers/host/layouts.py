@@ -14,7 +14,7 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from workers.host.links import LinkError, index_of
+from workers.host.links import LinkError, index_of, set_sysctl
 from workers.host.name_servers import lay_name_servers, read_name_servers
 
 Layout = dict[str, Any]
@@ -111,7 +111,7 @@ def bring_over(card: str, bridge: str) -> bool:
     return True
 
 
-def gateways(layout: Layout) -> tuple[str, ...]:
+def _gateways(layout: Layout) -> tuple[str, ...]:
     """Through whom the default routes go."""
     return tuple(each["gateway"] for each in layout["routes"] if "gateway" in each and "dst" not in each)
 
@@ -122,7 +122,7 @@ def lacks(layout: Layout, other: Layout) -> bool:
     there = {each["local"] for each in other["addresses"] if "valid_lft" not in each}
     return (
         not there <= here
-        or not set(gateways(other)) <= set(gateways(layout))
+        or not set(_gateways(other)) <= set(_gateways(layout))
         or (other.get("name_servers") is not None and layout["name_servers"] is None)
     )
 
@@ -224,8 +224,5 @@ def _read_settings(name: str) -> dict[str, str]:
 
 def _write_settings(name: str, settings: dict[str, str]) -> None:
     """`disable_ipv6` last: what it switches on then follows the others."""
-    folder = Path("/proc/sys/net/ipv6/conf") / name
     for each, value in sorted(settings.items(), key=lambda pair: pair[0] == "disable_ipv6"):
-        path = folder / each
-        if path.exists() and path.read_text().strip() != value:
-            path.write_text(value)
+        set_sysctl(f"net/ipv6/conf/{name}/{each}", value)

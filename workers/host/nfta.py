@@ -6,9 +6,10 @@ Source: linux/netfilter/nf_tables.h.
 from __future__ import annotations
 
 TABLE = 1
-"""The attribute that names the table, in messages of each kind but a table's own."""
+"""The attribute that names the table, in messages of each kind; a table's own says its name so."""
 
-CHAIN_NAME = 3
+TABLE_USE = 3
+CHAIN_NAME, CHAIN_USE, CHAIN_COUNTERS = 3, 6, 8
 RULE_CHAIN, RULE_EXPRESSIONS, RULE_USERDATA = 2, 4, 7
 EXPRESSION_NAME, EXPRESSION_DATA = 1, 2
 LOOKUP_SET, LOOKUP_SET_ID = 1, 4
